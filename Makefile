@@ -1,0 +1,131 @@
+# Everything one does here, each by one name. `make help` lists the names; CI runs three of them.
+#
+# Needed: a C compiler, make, Rust and Python >= 3.10. All else is fetched from PyPI and crates.io
+# into folders that git ignores:
+#   .venv       tools, and callmethod as a development build (make test, make lint)
+#   .venv-demo  callmethod as users get it: the release wheel and protobuf, nothing more (make demo)
+#   build/      compiled protos, the wheel, the virtual environments of the matrix
+#   target/     cargo's
+# What is up to date is not made again: files named .made, .installed and so on keep the time.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+# The interpreter that makes the virtual environments: make PYTHON=python3.12 test
+PYTHON ?= python3
+# Passed on: make test-python PYTEST_ARGS="-k order -x"
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
+# Floors 1-4: all but the border. No Python is needed for these.
+NO_PYTHON := --locked --no-default-features --features net
+PYTHON_CODE := python tests examples scripts
+
+# maturin and PyO3 build for the interpreter of .venv, whatever else is active.
+export VIRTUAL_ENV := $(CURDIR)/.venv
+export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
+unexport CONDA_PREFIX
+
+CRATE := Cargo.toml Cargo.lock pyproject.toml $(shell find src -name '*.rs' -o -type d)
+PACKAGE := $(shell find python/callmethod -name '*.py' -o -name '*.pyi' -o -name py.typed)
+PROTOS := $(wildcard proto/*.proto)
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+##@ Start here
+.PHONY: demo test
+demo: .venv-demo/.installed build/proto/.made ## build a release and play a short game: a server, two clients
+	PYTHONPATH=build/proto .venv-demo/bin/python examples/game/play.py
+test: test-rust test-python ## all tests
+
+##@ Build
+.PHONY: venv proto build build-release
+venv: .venv/.dev-needs ## .venv with all tools
+proto: build/proto/.made ## compile proto/ into build/proto/
+build: .venv/.developed ## development build of callmethod into .venv
+build-release: build/wheel/.made ## release wheel into build/wheel/
+
+##@ Test
+.PHONY: test-rust test-python test-matrix
+test-rust: ## the Rust core without Python (nextest where it is installed)
+	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(NO_PYTHON); \
+	else cargo test $(NO_PYTHON) --lib --bins --tests; fi
+	cargo test $(NO_PYTHON) --doc
+test-python: .venv/.developed build/proto/.made ## the Python suite against the development build
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test-matrix: build/wheel/.made build/proto/.made ## the suite on each Python x protobuf (PYTHONS=, PROTOBUFS=)
+	$(BIN)/python scripts/test_matrix.py build/wheel/*.whl
+
+##@ Check
+.PHONY: lint lint-source lint-rust lint-python lint-types fmt
+lint: lint-source lint-rust lint-python lint-types ## all checks of the source
+lint-source: ## the border: files outside src/python/ that name pyo3 (prints them)
+	! grep -rlw pyo3 src --include='*.rs' | grep -v '^src/python/'
+lint-rust: .venv/.made ## rustfmt, and clippy on each floor
+	cargo fmt --check
+	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	cargo clippy $(NO_PYTHON) --all-targets -- -D warnings
+	cargo clippy --locked --all-targets -- -D warnings
+lint-python: .venv/.dev-needs ## ruff
+	$(BIN)/ruff check $(PYTHON_CODE)
+	$(BIN)/ruff format --check $(PYTHON_CODE)
+lint-types: .venv/.developed ## mypy, pyright, and the stubs against the built module
+	$(BIN)/mypy
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+	$(BIN)/stubtest --mypy-config-file pyproject.toml \
+	  --allowlist scripts/stubtest_allowlist.txt callmethod # and all modules in it
+fmt: .venv/.dev-needs ## format everything
+	cargo fmt
+	$(BIN)/ruff check --fix $(PYTHON_CODE)
+	$(BIN)/ruff format $(PYTHON_CODE)
+
+##@ Clean
+.PHONY: clean
+clean: ## back to a fresh clone
+	rm -rf .venv .venv-demo build target python/callmethod/_core*.so
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find $(PYTHON_CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------ files that keep the time
+
+.venv/.made .venv-demo/.made: %/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "callmethod needs Python >= 3.10 and $(PYTHON) is none; try: make PYTHON=python3.12" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv --clear $*
+	@touch $@
+
+.venv/.build-needs: requirements/build.txt .venv/.made
+	$(BIN)/python $(PIP_INSTALL) -r requirements/build.txt
+	@touch $@
+
+.venv/.dev-needs: $(wildcard requirements/*.txt) .venv/.build-needs
+	$(BIN)/python $(PIP_INSTALL) $(foreach f,$(wildcard requirements/*.txt),-r $(f))
+	@touch $@
+
+.venv/.developed: $(CRATE) .venv/.dev-needs
+	$(BIN)/maturin develop --locked
+	@touch $@
+
+build/proto/.made: $(PROTOS) .venv/.build-needs
+	rm -rf build/proto && mkdir -p build/proto
+	$(BIN)/protoc --proto_path=proto --python_out=build/proto $(PROTOS)
+	@touch $@
+
+build/wheel/.made: $(CRATE) $(PACKAGE) README.md .venv/.build-needs
+	rm -rf build/wheel
+	$(BIN)/maturin build --locked --release --interpreter $(BIN)/python --out build/wheel
+	@touch $@
+
+.venv-demo/.installed: build/wheel/.made requirements/runtime.txt .venv-demo/.made
+	.venv-demo/bin/python $(PIP_INSTALL) -r requirements/runtime.txt
+	.venv-demo/bin/python $(PIP_INSTALL) --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@

@@ -1,0 +1,112 @@
+"""What the core needs to know of a service object: looked up once instead of for each call."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from callmethod import _core
+from callmethod.schema import MethodTable
+
+REFLECTION = "google.protobuf.service_reflection"
+"""The module whose functions stand in generated classes."""
+
+_tables: WeakKeyDictionary[type, MethodTable] = WeakKeyDictionary()
+
+
+def check_service(service: Any) -> None:
+    """Raise TypeError for what is no service, saying what was probably meant."""
+    if isinstance(service, type):
+        name = service.__name__
+        raise TypeError(f"{name} is a class; pass an instance, {name}(), or factory=")
+    kind = type(service)
+    if type(kind).__name__ == "GeneratedServiceStubType":
+        raise TypeError(
+            f"{kind.__name__} is a stub, which calls; pass an object of the service class, "
+            "which is called"
+        )
+    for name in ("GetDescriptor", "CallMethod", "GetRequestClass", "GetResponseClass"):
+        if not callable(getattr(service, name, None)):
+            raise TypeError(f"{kind.__name__} is no service: it has no {name}()")
+
+
+def table_of(service: Any) -> MethodTable:
+    """Return the method table of a service's class, made once."""
+    kind = type(service)
+    table = _tables.get(kind)
+    if table is None:
+        table = _tables[kind] = MethodTable(service.GetDescriptor())
+    return table
+
+
+def bind(service: Any) -> _core.Binding:
+    """Bind a service object.
+
+    Raises:
+        TypeError: it is none.
+    """
+    check_service(service)
+    generic = service.CallMethod if not _is_reflected(service.CallMethod) else None
+    methods = []
+    for method in service.GetDescriptor().methods:
+        request_class = service.GetRequestClass(method)
+        response_class = service.GetResponseClass(method)
+        handler = (
+            functools.partial(generic, method)
+            if generic is not None
+            else _handler(service, method.name)
+        )
+        methods.append(
+            (
+                handler,
+                request_class.FromString,
+                _has_required(request_class.DESCRIPTOR),
+                response_class,
+                _has_required(response_class.DESCRIPTOR),
+            )
+        )
+    hooks = (_hook(service, "on_connected"), _hook(service, "on_disconnected"))
+    return _core.Binding(table_of(service), methods, *hooks)
+
+
+def _is_reflected(function: Any) -> bool:
+    """Say whether a method is the generated class's own."""
+    function = getattr(function, "__func__", function)
+    return getattr(function, "__module__", None) == REFLECTION
+
+
+def _handler(service: Any, name: str) -> Any:
+    """Return the user's method, or None where the user left it out."""
+    method = getattr(service, name, None)
+    return None if method is None or _is_reflected(method) else method
+
+
+def _hook(service: Any, name: str) -> Any:
+    hook = getattr(service, name, None)
+    if hook is not None and not callable(hook):
+        raise TypeError(f"{type(service).__name__}.{name} is not callable")
+    return hook
+
+
+def _has_required(message: Any) -> bool:
+    """Say whether a message can lack required fields, its own or those of messages in it."""
+    seen: set[str] = set()
+
+    def visit(message: Any) -> bool:
+        if message.full_name in seen:
+            return False
+        seen.add(message.full_name)
+        # Extensions are not known here, and may have required fields.
+        return message.is_extendable or any(
+            _is_required(field) or (field.message_type is not None and visit(field.message_type))
+            for field in message.fields
+        )
+
+    return visit(message)
+
+
+def _is_required(field: Any) -> bool:
+    """Ask a field in whichever way its protobuf has: `label` is gone from 7."""
+    required = getattr(field, "is_required", None)
+    return field.label == field.LABEL_REQUIRED if required is None else bool(required)

@@ -1,0 +1,44 @@
+"""The thread that hands log lines to `logging`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from callmethod import _core
+
+logger = logging.getLogger("callmethod")
+
+
+def drain(process: _core.Process) -> None:
+    """Log what the core has to say until it is closed."""
+    while (records := process.next_records()) is not None:
+        for level, text, exception in records:
+            try:
+                logger.log(level, "%s", text, exc_info=exception)
+            except Exception:  # noqa: BLE001  (a user's log handler must not stop the log)
+                report("exception in a log handler")
+        # What is held here would outlive its call by one wait.
+        del records
+        exception = None
+
+
+def report(what: str) -> None:
+    """Hand the exception being handled to `sys.unraisablehook`."""
+    error = sys.exc_info()[1]
+    if error is not None:
+        sys.unraisablehook(Unraisable(error, what))
+
+
+class Unraisable:
+    """What `sys.unraisablehook` takes, with the fields of `sys.UnraisableHookArgs`."""
+
+    def __init__(self, error: BaseException, what: str) -> None:
+        """Describe an exception that has nowhere to go."""
+        self.exc_type = type(error)
+        self.exc_value = error
+        self.exc_traceback = error.__traceback__
+        self.err_msg = f"callmethod: {what}"
+        self.object = None

@@ -1,0 +1,183 @@
+"""What the servers and channels of one process share, and its life: threads, forks, exit.
+
+Nothing is started at import. The first server or channel starts the I/O thread and the thread that
+logs; the last one to end ends them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from callmethod import _core
+from callmethod._log import drain, logger, report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+EXIT_SECONDS = 1.0
+"""Time for what was sent to leave when the interpreter exits."""
+JOIN_SECONDS = 0.5
+"""Time for threads that were told to end."""
+
+
+class Member(Protocol):
+    """A server or a channel."""
+
+    def _at_exit(self) -> None:
+        """Let go, without waiting for anything of the user's."""
+
+
+def default_workers() -> int:
+    """Return how many handlers run at once unless the user says otherwise."""
+    return min(32, (os.cpu_count() or 1) + 4)
+
+
+def start_threads(name: str, target: Callable[..., object], *args: Any, count: int = 1) -> Threads:
+    """Start daemon threads; those that hang in a user's code must not keep the process."""
+    names = [name] if count == 1 else [f"{name}-{number}" for number in range(count)]
+    threads = [threading.Thread(target=target, args=args, name=n, daemon=True) for n in names]
+    for thread in threads:
+        thread.start()
+    return Threads(threads)
+
+
+class Threads:
+    """Threads that were started together."""
+
+    def __init__(self, threads: Iterable[threading.Thread]) -> None:
+        """Hold `threads`."""
+        self._threads = list(threads)
+
+    def join(self, seconds: float = JOIN_SECONDS) -> None:
+        """Wait for their end, all together at most `seconds`; never for the current thread."""
+        end = time.monotonic() + seconds
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, end - time.monotonic()))
+
+
+class Shared:
+    """The I/O thread, the log, the callbacks, and the workers of channels that serve."""
+
+    def __init__(self) -> None:
+        """Start what everybody needs."""
+        self.core = _core.Process()
+        self.members: set[Member] = set()
+        self._lock = threading.Lock()
+        self._threads = [start_threads("callmethod-log", drain, self.core)]
+        self._callbacks_started = False
+        self._workers: _core.Workers | None = None
+
+    def need_callbacks(self) -> None:
+        """Start the thread of callbacks unless it runs."""
+        with self._lock:
+            if not self._callbacks_started:
+                self._callbacks_started = True
+                self._threads.append(
+                    start_threads("callmethod-callbacks", _run_callbacks, self.core)
+                )
+
+    def post(self, callable_: Callable[..., object], *args: object) -> None:
+        """Have `callable_(*args)` called on the callbacks' thread."""
+        self.need_callbacks()
+        self.core.post(callable_, args)
+
+    def workers(self) -> _core.Workers:
+        """Return the workers of all channels that serve."""
+        with self._lock:
+            if self._workers is None:
+                self._workers = _core.Workers(self.core)
+                self._threads.append(
+                    start_threads(
+                        "callmethod-channel", self._workers.run, count=default_workers()
+                    )
+                )
+            return self._workers
+
+    def close(self) -> None:
+        """End all threads."""
+        if self._workers is not None:
+            self._workers.stop()
+        self.core.close()
+        for threads in self._threads:
+            threads.join()
+
+
+def _run_callbacks(process: _core.Process) -> None:
+    while (callbacks := process.next_callbacks()) is not None:
+        for callback, args in callbacks:
+            try:
+                callback(*args)
+            except BaseException:  # noqa: BLE001  (nobody else could take it)
+                logger.exception("exception in a callback")
+                report("exception in a callback")
+        del callbacks
+        callback = args = None
+
+
+_lock = threading.Lock()
+_shared: Shared | None = None
+_left_behind: list[Shared] = []
+generation = 0
+"""How many forks lie between the first process and this one."""
+
+
+def join(member: Member) -> Shared:
+    """Return what is shared, for as long as `member` has not left."""
+    global _shared
+    with _lock:
+        if _shared is None:
+            _shared = Shared()
+        _shared.members.add(member)
+        return _shared
+
+
+def current() -> Shared | None:
+    """Return what is shared, if there is anything now."""
+    return _shared
+
+
+def leave(shared: Shared, member: Member) -> None:
+    """Let go of what is shared; the last one ends it."""
+    global _shared
+    with _lock:
+        shared.members.discard(member)
+        if shared.members or shared is not _shared:
+            return
+        _shared = None
+    shared.close()
+
+
+def check(made_in: int, what: str) -> None:
+    """Raise RuntimeError for something that was made before a fork."""
+    if made_in != generation:
+        raise RuntimeError(
+            f"this {what} was made before fork and belongs to the parent process; make a new one"
+        )
+
+
+def _after_fork_in_child() -> None:
+    global _lock, _shared, generation
+    generation += 1
+    _lock = threading.Lock()
+    if _shared is not None:
+        # Its threads are not here, its sockets are the parent's: it is never touched again.
+        _left_behind.append(_shared)
+        _shared = None
+
+
+def _at_exit() -> None:
+    shared = _shared
+    if shared is None:
+        return
+    for member in list(shared.members):
+        member._at_exit()
+    shared.close()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)

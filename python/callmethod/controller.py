@@ -1,0 +1,175 @@
+"""The controllers: of an outgoing call, and of a call that is being handled."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from callmethod._core import ServerController
+from callmethod.errors import Code, RpcError
+from callmethod.options import check_seconds
+from callmethod.service import RpcController
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["UNSET", "Controller", "ServerController"]
+
+
+class Unset:
+    """The type of `UNSET`."""
+
+    def __repr__(self) -> str:
+        """Return the name under which it is known."""
+        return "UNSET"
+
+
+UNSET: Final = Unset()
+"""No timeout was named: the channel's own holds."""
+
+_lock = threading.Lock()
+
+
+class Controller(RpcController):
+    """One outgoing call. It may be used again, which resets it, but not while a call is under way.
+
+    Attributes:
+        timeout: seconds; None for no limit, `UNSET` for the channel's own.
+        code: how the last call ended; None before that.
+    """
+
+    # Class attributes, so that a subclass need not call this __init__.
+    timeout: float | Unset | None = UNSET
+    code: Code | None = None
+    _text: str = ""
+    _running: bool = False
+    _cancelled: bool = False
+    _cancel: Callable[[], object] | None = None
+    _closures: tuple[Callable[[], object], ...] = ()
+
+    def __init__(self, timeout: float | Unset | None = UNSET) -> None:
+        """Make a controller.
+
+        Raises:
+            ValueError: `timeout` is no time.
+        """
+        if timeout is not None and not isinstance(timeout, Unset):
+            check_seconds("timeout", timeout)
+        self.timeout = timeout
+
+    def Failed(self) -> bool:
+        """Say whether the last call failed."""
+        return self.code not in (None, Code.OK)
+
+    def ErrorText(self) -> str:
+        """Return why the last call failed; empty if it did not."""
+        return self._text
+
+    def SetFailed(self, reason: str) -> None:
+        """Mark the call as failed, for channels of one's own."""
+        self.code, self._text = Code.INTERNAL, reason
+
+    def Reset(self) -> None:
+        """Forget the last call.
+
+        Raises:
+            RuntimeError: a call is under way.
+        """
+        with _lock:
+            self._refuse_if_running()
+            self._forget()
+
+    def StartCancel(self) -> None:
+        """End the call under way as CANCELLED; without one nothing happens. Any thread may."""
+        with _lock:
+            if not self._running:
+                return
+            self._cancelled = True
+            cancel = self._cancel
+        if cancel is not None:
+            cancel()
+
+    def IsCanceled(self) -> bool:
+        """Say whether the call was cancelled."""
+        return self._cancelled
+
+    def NotifyOnCancel(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called exactly once, when the call under way has ended."""
+        with _lock:
+            if self._running:
+                self._closures += (callback,)
+                return
+        callback()
+
+    def _refuse_if_running(self) -> None:
+        if self._running:
+            raise RuntimeError("the controller's call is still under way; take a new controller")
+
+    def _forget(self) -> None:
+        self.code, self._text, self._cancelled, self._cancel = None, "", False, None
+
+    def _begin(self) -> None:
+        with _lock:
+            self._refuse_if_running()
+            self._forget()
+            self._running = True
+
+    def _cancel_by(self, cancel: Callable[[], object]) -> None:
+        """Learn how the call under way is cancelled, and do so if that was asked for already."""
+        with _lock:
+            self._cancel = cancel
+            cancelled = self._cancelled
+        if cancelled:
+            cancel()
+
+    def _end(self, error: RpcError | None) -> None:
+        with _lock:
+            self._running, self._cancel = False, None
+            self.code = Code.OK if error is None else error.code
+            self._text = "" if error is None else error.text
+            closures, self._closures = self._closures, ()
+        for closure in closures:
+            closure()
+
+
+class OutgoingCall:
+    """What a channel does with whatever controller it was given: ours, another's or none."""
+
+    def __init__(self, controller: Any) -> None:
+        """Begin a call.
+
+        Raises:
+            RuntimeError: the controller is a handler's, or its call is under way.
+        """
+        if isinstance(controller, ServerController):
+            raise RuntimeError(  # noqa: TRY004  (the type is right, its use is not)
+                "this is the controller of the call being handled; "
+                "pass None or a new callmethod.Controller() to call out"
+            )
+        self._controller = controller
+        self._ours = controller if isinstance(controller, Controller) else None
+        if self._ours is not None:
+            self._ours._begin()
+
+    def timeout(self, default: float | None) -> float | None:
+        """Return the controller's timeout, or `default` where it names none."""
+        named = getattr(self._controller, "timeout", UNSET)
+        return default if isinstance(named, Unset) else named
+
+    def cancel_by(self, cancel: Callable[[], object]) -> None:
+        """Let the controller cancel the call."""
+        if self._ours is not None:
+            self._ours._cancel_by(cancel)
+
+    def end(self, error: RpcError | None) -> None:
+        """Tell the controller how the call ended."""
+        if self._ours is not None:
+            self._ours._end(error)
+        elif error is not None and self._controller is not None:
+            self._controller.SetFailed(str(error))
+
+    def withdraw(self) -> None:
+        """Forget the call: it could not even be made."""
+        if self._ours is not None:
+            self._ours._end(None)
+            self._ours.code = None

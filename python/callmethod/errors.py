@@ -1,0 +1,101 @@
+"""What can go wrong, and its vocabulary.
+
+    Exception
+    +-- RpcException          protobuf's name for it
+    |   +-- RpcError          a call failed: code, text, peer
+    +-- ValueError
+        +-- WireError         a peer's bytes are no frames: reason, frames
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import TYPE_CHECKING
+
+from callmethod.service import RpcException
+
+if TYPE_CHECKING:
+    from callmethod.codec import Frame
+
+__all__ = ["Code", "Disconnect", "RpcError", "RpcException", "WireError"]
+
+
+class Code(enum.Enum):
+    """How a call ended; names and numbers are gRPC's, whatever the protocol."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+class RpcError(RpcException):
+    """A call failed. Handlers raise it to choose code and text.
+
+    Attributes:
+        code: what kind of failure it is.
+        text: who, what and how much.
+        peer: whom the call was to, where that is known.
+    """
+
+    def __init__(self, code: Code, text: str = "", peer: str | None = None) -> None:
+        """Fail with `code`, which is not `Code.OK`."""
+        super().__init__(code, text, peer)
+        self.code = code
+        self.text = text
+        self.peer = peer
+
+    def __str__(self) -> str:
+        """Return code and text."""
+        return f"{self.code.name}: {self.text}" if self.text else self.code.name
+
+
+class WireError(ValueError):
+    """A peer sent what no honest peer sends, or the stream ended inside a frame.
+
+    Attributes:
+        reason: `length_below_header`, `length_above_limit` or `truncated`, as in `rejected_total`.
+        frames: the frames that were complete before it, of the same `feed`.
+    """
+
+    def __init__(self, reason: str, text: str, frames: tuple[Frame, ...] = ()) -> None:
+        """Refuse a stream."""
+        super().__init__(reason, text, frames)
+        self.reason = reason
+        self.text = text
+        self.frames = frames
+
+    def __str__(self) -> str:
+        """Return what was wrong, with the number and the limit."""
+        return self.text
+
+
+@dataclasses.dataclass(frozen=True)
+class Disconnect:
+    """Why a connection ended.
+
+    Attributes:
+        kind: one of the labels of `disconnects_total`, for programs.
+        text: what happened, for people; also `str()` of it.
+    """
+
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text

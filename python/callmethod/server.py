@@ -1,0 +1,322 @@
+"""The server."""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import os
+import signal
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+from callmethod import _core, _process
+from callmethod._binding import bind, check_service
+from callmethod._loop import AsyncRunner
+from callmethod.options import check_seconds
+from callmethod.protocols import Indexed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+    from typing_extensions import Self
+
+    from callmethod.channel import PeerChannel
+    from callmethod.stats import Stats
+
+__all__ = ["Server", "StopSummary"]
+
+
+@dataclasses.dataclass(frozen=True)
+class StopSummary:
+    """What a stop did not let end.
+
+    Attributes:
+        connections_cut: still open when the grace ended.
+        calls_cut: came in and were never started.
+        calls_running: handlers that still ran when all was over.
+    """
+
+    connections_cut: int = 0
+    calls_cut: int = 0
+    calls_running: int = 0
+
+
+class Server:
+    """Serves services to whoever connects. `with` starts and stops it."""
+
+    def __init__(
+        self,
+        bind: str | socket.socket = "127.0.0.1:0",
+        *,
+        protocols: Sequence[Indexed] | None = None,
+        max_workers: int | None = None,
+        reuse_port: bool = False,
+    ) -> None:
+        """Make a server; nothing is bound yet.
+
+        Args:
+            bind: `host:port` (port 0: any free one), `[v6]:port`, `unix:path`, or a socket that
+                listens; that stays yours.
+            protocols: what is spoken; the indexed protocol in its default layout if not given.
+            max_workers: handlers that run at once; cores + 4, at most 32, if not given. With 1,
+                all handlers run on one and the same thread.
+            reuse_port: whether other processes may listen at the same port (SO_REUSEPORT).
+
+        Raises:
+            TypeError: something of the wrong kind.
+            ValueError: a number out of range, or a layout with answers.
+        """
+        if not isinstance(bind, (str, socket.socket)):
+            raise TypeError(f"bind must be an address or a socket, not {type(bind).__name__}")
+        self._bind = bind
+        self._protocol = _one_protocol(protocols)
+        self._max_workers = _process.default_workers() if max_workers is None else max_workers
+        if not isinstance(self._max_workers, int) or self._max_workers < 1:
+            raise ValueError(f"max_workers must be 1 or more, not {max_workers!r}")
+        self._reuse_port = reuse_port
+        self._services: list[Any] = []
+        self._factories: list[Callable[[PeerChannel], Any]] = []
+        self._made_in = _process.generation
+        self._running: _Running | None = None
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._summary: StopSummary | None = None
+
+    def add_service(
+        self, service: Any = None, *, factory: Callable[[PeerChannel], Any] | None = None
+    ) -> None:
+        """Add a service: one object for all connections, or one a connection from `factory`.
+
+        `factory` is called with the connection's channel, on a worker, before anything else.
+        Services with `on_connected(channel)` and `on_disconnected(channel, reason)` are told.
+
+        Raises:
+            TypeError: neither or both were given; a class, a stub, or no service.
+            RuntimeError: the server was started.
+        """
+        if (service is None) == (factory is None):
+            raise TypeError("add_service takes a service or factory=, one of the two")
+        if self._running is not None or self._summary is not None:
+            raise RuntimeError("services are added before start()")
+        if factory is not None:
+            if not callable(factory):
+                raise TypeError(f"factory must be callable, not {type(factory).__name__}")
+            self._factories.append(factory)
+            return
+        check_service(service)
+        self._services.append(service)
+
+    def start(self) -> None:
+        """Bind and serve.
+
+        `async def` handlers run on the event loop that runs here, if one does.
+
+        Raises:
+            OSError: it cannot listen, EADDRINUSE for one.
+            ValueError: the address is none; there is no service, or several and no
+                `Indexed(service=...)` that says which one.
+            RuntimeError: it was started before.
+        """
+        _process.check(self._made_in, "server")
+        with self._lock:
+            if self._running is not None or self._summary is not None:
+                raise RuntimeError("a server starts once")
+            offer = self._offer()
+            self._running = _Running(
+                self._bind, self._protocol, offer, self._max_workers, self._reuse_port
+            )
+
+    def _offer(self) -> _Offer:
+        """Return the one service or factory that the indexed protocol serves."""
+        services = [_Offer(service=service) for service in self._services]
+        factories = [_Offer(factory=factory) for factory in self._factories]
+        wanted = self._protocol.service
+        if wanted is not None:
+            names = [service.GetDescriptor().full_name for service in self._services]
+            if wanted in names:
+                return services[names.index(wanted)]
+            # What a factory makes is known when it has made it.
+            if not factories:
+                raise ValueError(f"Indexed(service={wanted!r}): there are only {names}")
+            services = []
+        offers = services + factories
+        if not offers:
+            raise ValueError("there is nothing to serve; call add_service() first")
+        if len(offers) > 1:
+            raise ValueError(
+                "the indexed protocol serves one service; name it by Indexed(service=...)"
+            )
+        return offers[0]
+
+    @property
+    def address(self) -> str:
+        """Where it listens, with the port that the system chose.
+
+        Raises:
+            RuntimeError: it was not started.
+        """
+        return self._started().core.address
+
+    def _started(self) -> _Running:
+        _process.check(self._made_in, "server")
+        if self._running is None:
+            raise RuntimeError("the server was not started")
+        return self._running
+
+    def stats(self) -> Stats:
+        """Return the counters; also after the server stopped.
+
+        Raises:
+            RuntimeError: it was not started.
+        """
+        return self._started().core.stats()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the server has stopped, at most `timeout` seconds; say whether it has."""
+        _process.check(self._made_in, "server")
+        return self._over.wait(timeout)
+
+    def stop(self, grace: float = 5.0) -> StopSummary:
+        """Stop: nothing new is accepted, what runs may end for `grace` seconds, the rest is cut.
+
+        A second call waits for the first and returns the same.
+
+        Raises:
+            ValueError: `grace` is no time.
+        """
+        _process.check(self._made_in, "server")
+        check_seconds("grace", grace)
+        with self._lock:
+            if self._summary is None:
+                running = self._running
+                self._summary = StopSummary() if running is None else running.stop(grace)
+                self._over.set()
+            return self._summary
+
+    def serve_forever(self, grace: float = 5.0) -> None:
+        """Serve until SIGINT or SIGTERM: the first one stops with `grace`, the second one now.
+
+        Starts the server if it was not. The signals' own handlers are put back in the end.
+
+        Raises:
+            RuntimeError: not on the main thread, where alone signals can be had.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("serve_forever() handles signals, which only the main thread can")
+        if self._running is None:
+            self.start()
+        running = self._started()
+        stopping = False
+
+        def on_signal(_signal: int, _frame: FrameType | None) -> None:
+            nonlocal stopping
+            if stopping:
+                running.core.abandon()
+                return
+            stopping = True
+            threading.Thread(target=self.stop, args=(grace,), name="callmethod-stop").start()
+
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, on_signal) for number in numbers]
+        try:
+            self.wait()
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def __enter__(self) -> Self:
+        """Start the server."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the server."""
+        self.stop()
+
+    def __repr__(self) -> str:
+        """Return where it listens, or that it does not."""
+        if self._summary is not None:
+            state = "stopped"
+        elif self._running is None:
+            state = "not started"
+        else:
+            state = self._running.core.address
+        return f"<{type(self).__name__} {state}>"
+
+
+def _one_protocol(protocols: Sequence[Indexed] | None) -> Indexed:
+    if protocols is None:
+        return Indexed()
+    given = list(protocols)
+    for protocol in given:
+        if not isinstance(protocol, Indexed):
+            raise TypeError(f"protocols are callmethod.Indexed(...) and the like, not {protocol!r}")
+    if len(given) != 1:
+        raise ValueError(f"one protocol is served for now; {len(given)} were given")
+    (protocol,) = given
+    _core.check_one_way(protocol)
+    return protocol
+
+
+@dataclasses.dataclass(frozen=True)
+class _Offer:
+    """What is served: one object, or what a factory makes for each connection."""
+
+    service: Any = None
+    factory: Callable[[PeerChannel], Any] | None = None
+
+    def bind_for(self, channel: PeerChannel) -> _core.Binding:
+        return bind(self.service if self.factory is None else self.factory(channel))
+
+
+class _Running:
+    """A server between start and stop: its threads, and its place among what is shared."""
+
+    def __init__(
+        self,
+        address: str | socket.socket,
+        protocol: Indexed,
+        offer: _Offer,
+        max_workers: int,
+        reuse_port: bool,  # noqa: FBT001
+    ) -> None:
+        binding = bind(offer.service) if offer.factory is None else None
+        self._runner = AsyncRunner()
+        self._shared = _process.join(self)
+        self._workers = _core.Workers(self._shared.core)
+        self._threads = _process.start_threads(
+            "callmethod-worker", self._workers.run, count=max_workers
+        )
+        try:
+            self.core = _core.Server.start(
+                self._shared.core,
+                self._workers,
+                address if isinstance(address, str) else os.dup(address.fileno()),
+                protocol,
+                shared=binding,
+                factory=offer.bind_for,
+                context=contextvars.copy_context(),
+                submit=self._runner.submit,
+                reuse_port=reuse_port,
+            )
+        except BaseException:
+            self._leave()
+            raise
+
+    def stop(self, grace: float) -> StopSummary:
+        summary = StopSummary(*self.core.stop(grace))
+        self._leave()
+        return summary
+
+    def _leave(self) -> None:
+        self._runner.close()
+        self._workers.stop()
+        self._threads.join()
+        _process.leave(self._shared, self)
+
+    def _at_exit(self) -> None:
+        self.core.abandon()
+        self._workers.stop()
+        self._threads.join(_process.JOIN_SECONDS / 5)

@@ -1,0 +1,87 @@
+//! Why a connection ended.
+
+use std::fmt;
+
+use crate::call::RejectReason;
+
+/// The kinds of endings, each counted under its label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseKind {
+    /// The peer closed its side between two frames.
+    PeerClosed,
+    /// The connection broke.
+    Reset,
+    /// The peer sent what no honest peer sends.
+    Rejected(RejectReason),
+    /// This side closed it.
+    Closed,
+    /// The server stopped.
+    ServerStopped,
+    /// What this side had to say could not be written.
+    WriteFailed,
+    /// The factory made no service for this connection.
+    ServiceFailed,
+}
+
+impl CloseKind {
+    /// All kinds.
+    pub const ALL: [Self; 11] = [
+        Self::PeerClosed,
+        Self::Reset,
+        Self::Rejected(RejectReason::LengthBelowHeader),
+        Self::Rejected(RejectReason::LengthAboveLimit),
+        Self::Rejected(RejectReason::UnknownMethod),
+        Self::Rejected(RejectReason::BadBody),
+        Self::Rejected(RejectReason::Truncated),
+        Self::Closed,
+        Self::ServerStopped,
+        Self::WriteFailed,
+        Self::ServiceFailed,
+    ];
+
+    /// The label it is counted and reported under.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::PeerClosed => "peer_closed",
+            Self::Reset => "reset",
+            Self::Rejected(reason) => reason.label(),
+            Self::Closed => "closed",
+            Self::ServerStopped => "server_stopped",
+            Self::WriteFailed => "write_failed",
+            Self::ServiceFailed => "service_failed",
+        }
+    }
+}
+
+/// How one connection ended: a kind for programs, a text for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloseReason {
+    /// What kind of ending it was.
+    pub kind: CloseKind,
+    /// What happened, with the number and the limit.
+    pub text: String,
+}
+
+impl CloseReason {
+    /// An ending of `kind` that `text` explains.
+    #[must_use]
+    pub fn new(kind: CloseKind, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+        }
+    }
+
+    /// The ending by a peer that closed between two frames.
+    #[must_use]
+    pub fn peer_closed() -> Self {
+        Self::new(CloseKind::PeerClosed, "the peer closed the connection")
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

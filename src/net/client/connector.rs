@@ -1,0 +1,195 @@
+//! The connector: makes the channel's connections, one after the other.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::call::{Backoff, Level, Link as _};
+use crate::metrics::Counters;
+use crate::net::Stream;
+use crate::net::address::Address;
+use crate::net::client::{Channel, State};
+use crate::net::connection::Connection;
+use crate::status::{Code, Status};
+
+impl Channel {
+    /// The connection, made first if there is none.
+    ///
+    /// # Errors
+    /// The channel is closed; or calls are not to wait, and an attempt failed since there were
+    /// `failures_before`.
+    pub(super) async fn connection(
+        self: &Arc<Self>,
+        failures_before: u64,
+    ) -> Result<Arc<Connection>, Status> {
+        loop {
+            // Armed before the look: a change that comes in between is not missed.
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            {
+                let mut standing = self.standing();
+                match &standing.state {
+                    State::Ready(connection) if connection.is_open() => {
+                        return Ok(Arc::clone(connection));
+                    }
+                    State::Closed => return Err(self.closed()),
+                    State::Idle => {
+                        standing.state = State::Connecting;
+                        self.runtime.spawn(Arc::clone(self).keep());
+                    }
+                    State::Connecting | State::Ready(_) => {}
+                }
+                if !self.options.wait_for_ready && standing.failures > failures_before {
+                    let why = standing.last_error.clone().unwrap_or_default();
+                    let text = format!("cannot connect to {}: {why}", self.target);
+                    return Err(Status::new(Code::Unavailable, text));
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// What keeps the channel from being connected, for a call that ran out of time.
+    pub(super) fn obstacle(&self) -> String {
+        let standing = self.standing();
+        match (&standing.state, &standing.last_error) {
+            (State::Ready(connection), _) if connection.is_open() => {
+                format!("{} does not read what was sent", self.target)
+            }
+            (_, Some(error)) => format!("cannot connect to {}: {error}", self.target),
+            (_, None) => format!("no connection to {} yet", self.target),
+        }
+    }
+
+    /// Connects, and again after a loss, for as long as somebody needs it.
+    async fn keep(self: Arc<Self>) {
+        let mut backoff = Backoff::new(self.options.backoff_min, self.options.backoff_max);
+        loop {
+            let attempt = tokio::select! {
+                attempt = self.attempt() => attempt,
+                () = self.until_closed() => return,
+            };
+            match attempt {
+                Ok(stream) => {
+                    let start = Instant::now();
+                    let proven = self.hold(stream).await;
+                    // A port that accepts and closes is no reason to try at full speed.
+                    if proven || start.elapsed() > self.options.backoff_max {
+                        backoff.reset();
+                    }
+                    if !self.options.keep_connected && self.rest() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    self.log_failure(&text);
+                    self.change(|standing| {
+                        standing.last_error = Some(text);
+                        standing.failures += 1;
+                    });
+                    let needed = self.waiting.load(Ordering::SeqCst) > 0;
+                    if !self.options.keep_connected && !needed && self.rest() {
+                        return;
+                    }
+                }
+            }
+            tokio::select! {
+                () = sleep(backoff.next(fastrand::f64())) => {}
+                () = self.until_closed() => return,
+            }
+        }
+    }
+
+    async fn until_closed(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if matches!(self.standing().state, State::Closed) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Back to doing nothing until the next call; says whether that is so.
+    fn rest(&self) -> bool {
+        let mut standing = self.standing();
+        // A call that counted itself before this lock finds the state it leaves.
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            return false;
+        }
+        if !matches!(standing.state, State::Closed) {
+            standing.state = State::Idle;
+        }
+        true
+    }
+
+    async fn attempt(&self) -> io::Result<(Stream, String)> {
+        let connecting = async {
+            match &self.target {
+                Address::Tcp { host, port } => {
+                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                    let peer = stream.peer_addr()?.to_string();
+                    Ok((Stream::tcp(stream)?, peer))
+                }
+                Address::Unix(path) => {
+                    let stream = UnixStream::connect(path).await?;
+                    Ok((Stream::Unix(stream), self.target.to_string()))
+                }
+            }
+        };
+        let limit = self.options.connect_timeout;
+        let late = || {
+            let text = format!("no answer within {} s", limit.as_secs_f64());
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        };
+        timeout(limit, connecting)
+            .await
+            .unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Holds a connection to its end; says whether the peer ever spoke.
+    async fn hold(self: &Arc<Self>, (stream, peer): (Stream, String)) -> bool {
+        Counters::count(&self.terms.counters.connects);
+        let stream = Arc::new(stream);
+        let connection = Arc::new(Connection::new(
+            Arc::clone(&stream),
+            peer,
+            Arc::clone(&self.terms),
+        ));
+        let mut closed = false;
+        self.change(|standing| {
+            closed = matches!(standing.state, State::Closed);
+            if !closed {
+                standing.state = State::Ready(Arc::clone(&connection));
+                standing.last_error = None;
+            }
+        });
+        if closed {
+            return true;
+        }
+        Arc::clone(&connection)
+            .run(stream, Arc::clone(&self.lane))
+            .await;
+        let why = connection
+            .ending()
+            .map_or_else(|| "connection lost".to_owned(), |r| r.text);
+        self.change(|standing| {
+            if !matches!(standing.state, State::Closed) {
+                standing.state = State::Connecting;
+                standing.last_error = Some(why);
+            }
+        });
+        connection.was_heard()
+    }
+
+    fn log_failure(&self, error: &str) {
+        Counters::count(&self.terms.counters.connect_failures);
+        let text = format!("connect failed peer={} reason={error:?}", self.target);
+        self.terms.journal.write(Level::Warning, text);
+    }
+}

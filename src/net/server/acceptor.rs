@@ -1,0 +1,205 @@
+//! The acceptor: a listening socket, and the task that takes connections from it.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use tokio::net::{TcpListener, UnixListener, lookup_host};
+use tokio::time::sleep;
+
+use crate::call::Level;
+use crate::metrics::Counters;
+use crate::net::Stream;
+use crate::net::address::Address;
+use crate::net::server::Server;
+
+/// Connections that may wait to be accepted. With 1024, a storm of 5,000 connects takes ten
+/// seconds of retries.
+const BACKLOG: i32 = 4096;
+/// Pause after an accept failed, as it does when file descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+enum Accepting {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// What to put right about a socket when we no longer listen at it.
+#[derive(Debug)]
+enum Leave {
+    /// It is ours alone.
+    Nothing,
+    /// Its file, which we made.
+    Remove(PathBuf),
+    /// It goes on in other hands, which expect it to block.
+    Unblock,
+}
+
+/// A socket that listens.
+#[derive(Debug)]
+pub struct Listener {
+    accepting: Accepting,
+    address: Address,
+    leave: Leave,
+}
+
+impl Listener {
+    /// Binds and listens.
+    ///
+    /// A Unix socket's file that nobody listens at any more is replaced.
+    ///
+    /// # Errors
+    /// The name does not resolve, the address is in use or not ours, or may not be used.
+    pub async fn bind(address: &Address, reuse_port: bool) -> io::Result<Self> {
+        match address {
+            Address::Tcp { host, port } => {
+                let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+                for candidate in lookup_host((host.as_str(), *port)).await? {
+                    match bind_tcp(candidate, reuse_port).and_then(Self::adopt) {
+                        Ok(listener) => return Ok(listener),
+                        Err(error) => last = error,
+                    }
+                }
+                Err(last)
+            }
+            Address::Unix(path) => {
+                remove_stale(path)?;
+                let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+                socket.bind(&SockAddr::unix(path)?)?;
+                socket.listen(BACKLOG)?;
+                let mut listener = Self::adopt(socket)?;
+                listener.leave = Leave::Remove(path.clone());
+                Ok(listener)
+            }
+        }
+    }
+
+    /// Takes over a socket that listens already; its owner may go on to use it afterwards.
+    ///
+    /// # Errors
+    /// It does not listen, or is of a family that is not served.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let socket = Socket::from(fd);
+        if !socket.is_listener()? {
+            let text = "the socket does not listen; call listen() on it first";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let blocks = !socket.nonblocking()?;
+        let mut listener = Self::adopt(socket)?;
+        if blocks {
+            listener.leave = Leave::Unblock;
+        }
+        Ok(listener)
+    }
+
+    /// Registers a listening socket with the runtime, in whose context this must run.
+    fn adopt(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let local = socket.local_addr()?;
+        if let Some(address) = local.as_socket() {
+            return Ok(Self {
+                accepting: Accepting::Tcp(TcpListener::from_std(socket.into())?),
+                address: Address::Tcp {
+                    host: address.ip().to_string(),
+                    port: address.port(),
+                },
+                leave: Leave::Nothing,
+            });
+        }
+        if !local.is_unix() {
+            let text = "neither a TCP nor a Unix socket";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let path = local
+            .as_pathname()
+            .map(Path::to_path_buf)
+            .unwrap_or_default();
+        Ok(Self {
+            accepting: Accepting::Unix(UnixListener::from_std(socket.into())?),
+            address: Address::Unix(path),
+            leave: Leave::Nothing,
+        })
+    }
+
+    /// Where it listens, with the port that the system chose.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, String)> {
+        match &self.accepting {
+            Accepting::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Stream::tcp(stream)?, peer.to_string()))
+            }
+            Accepting::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), self.address.to_string()))
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        match &self.leave {
+            Leave::Nothing => {}
+            // Somebody may have removed it before us.
+            Leave::Remove(path) => drop(fs::remove_file(path)),
+            Leave::Unblock => drop(match &self.accepting {
+                Accepting::Tcp(listener) => SockRef::from(listener).set_nonblocking(false),
+                Accepting::Unix(listener) => SockRef::from(listener).set_nonblocking(false),
+            }),
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // For addresses in TIME_WAIT; a second listener is still refused.
+    socket.set_reuse_address(true)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// Removes the file of a Unix socket at which nobody listens; leaves everything else alone.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    if !is_socket {
+        return Ok(());
+    }
+    match BlockingUnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+impl Server {
+    /// Takes connections in until aborted.
+    pub(super) async fn accept(self: Arc<Self>, listener: Listener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.welcome(stream, peer),
+                Err(error) => {
+                    Counters::count(&self.terms.counters.accept_errors);
+                    let text = format!("accept failed reason={:?}", error.to_string());
+                    self.terms.journal.write(Level::Error, text);
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! One service object, ready to be called: what is looked up once instead of for each call.
+
+use std::sync::Arc;
+
+use pyo3::PyTraverseError;
+use pyo3::gc::PyVisit;
+use pyo3::prelude::*;
+
+use crate::python::schema::MethodTable;
+use crate::schema::ServiceSchema;
+
+/// One method of a service object.
+#[derive(Debug)]
+pub(super) struct BoundMethod {
+    /// Called with `(controller, request, done)`; none when the user left the method out.
+    pub(super) handler: Option<Py<PyAny>>,
+    /// Bytes to request.
+    pub(super) parse: Py<PyAny>,
+    /// Whether a request can lack required fields.
+    pub(super) request_has_required: bool,
+    /// The response's class.
+    pub(super) response_class: Py<PyAny>,
+    /// Whether a response can lack required fields.
+    pub(super) response_has_required: bool,
+}
+
+type MethodParts = (Option<Py<PyAny>>, Py<PyAny>, bool, Py<PyAny>, bool);
+
+/// A service object and what the invoker needs of it.
+#[pyclass(frozen, module = "callmethod._core")]
+#[derive(Debug)]
+pub(super) struct Binding {
+    pub(super) schema: Arc<ServiceSchema>,
+    pub(super) methods: Vec<BoundMethod>,
+    pub(super) on_connected: Option<Py<PyAny>>,
+    pub(super) on_disconnected: Option<Py<PyAny>>,
+}
+
+#[pymethods]
+impl Binding {
+    #[new]
+    fn new(
+        table: &MethodTable,
+        methods: Vec<MethodParts>,
+        on_connected: Option<Py<PyAny>>,
+        on_disconnected: Option<Py<PyAny>>,
+    ) -> Self {
+        let methods = methods
+            .into_iter()
+            .map(
+                |(handler, parse, request_has_required, response_class, response_has_required)| {
+                    BoundMethod {
+                        handler,
+                        parse,
+                        request_has_required,
+                        response_class,
+                        response_has_required,
+                    }
+                },
+            )
+            .collect();
+        Self {
+            schema: Arc::clone(&table.schema),
+            methods,
+            on_connected,
+            on_disconnected,
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        for method in &self.methods {
+            visit.call(&method.handler)?;
+            visit.call(&method.parse)?;
+            visit.call(&method.response_class)?;
+        }
+        visit.call(&self.on_connected)?;
+        visit.call(&self.on_disconnected)
+    }
+}

@@ -1,0 +1,50 @@
+//! The one way from our frames into Python code.
+//!
+//! When the interpreter exits while a thread runs Python code, CPython before 3.14 ends that
+//! thread by a forced unwind as soon as it asks for the GIL again. Passing a Rust frame that may
+//! not unwind, it would abort the process. So every call of ours into Python code is made through
+//! a declaration that may unwind, inside a guard that parks the thread for good instead: the
+//! process is about to end, and nothing of the thread's is touched any more. PyO3 does the same
+//! where it attaches a thread, but not where it calls.
+
+#![allow(unsafe_code)]
+
+use std::mem;
+use std::thread;
+
+use pyo3::ffi::PyObject;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+unsafe extern "C-unwind" {
+    fn PyObject_CallObject(callable: *mut PyObject, args: *mut PyObject) -> *mut PyObject;
+}
+
+/// Parks the thread when it is unwound; never dropped otherwise.
+struct ParkWhenUnwound;
+
+impl Drop for ParkWhenUnwound {
+    fn drop(&mut self) {
+        loop {
+            thread::park();
+        }
+    }
+}
+
+/// Calls `callable(*args)`.
+pub(super) fn call<'py, A>(callable: &Bound<'py, PyAny>, args: A) -> PyResult<Bound<'py, PyAny>>
+where
+    A: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
+{
+    let py = callable.py();
+    let args = args.into_pyobject(py).map_err(Into::into)?;
+    let guard = ParkWhenUnwound;
+    // SAFETY: both pointers are live for the call, since `callable` and `args` are; the thread is
+    // attached, as the token shows; the result is a new reference, or null with an error set.
+    let result = unsafe {
+        let result = PyObject_CallObject(callable.as_ptr(), args.as_ptr());
+        Bound::from_owned_ptr_or_err(py, result)
+    };
+    mem::forget(guard);
+    result
+}

@@ -1,0 +1,386 @@
+//! The invoker: the step that runs the user's methods.
+//!
+//! It runs on a worker, in its turn at a connection's lane, so that nothing here needs a lock
+//! against a second call of the same connection.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+
+use crate::call::{
+    Call, CloseKind, CloseReason, Event, Level, Link as Peer, RejectReason, Session, Turn,
+};
+use crate::metrics::{Counters, Outcome};
+use crate::python::binding::{Binding, BoundMethod};
+use crate::python::completion::{Done, Finish};
+use crate::python::controller::ServerController;
+use crate::python::errors::describe;
+use crate::python::link::Link;
+use crate::python::process::Process;
+use crate::python::{enter, imports};
+use crate::status::{Code, Status};
+
+/// Where the service of a connection comes from.
+#[derive(Debug)]
+pub(super) enum Offer {
+    /// The same for all connections.
+    Shared(Py<Binding>),
+    /// Called with the connection's channel; gives a `Binding`.
+    Factory(Py<PyAny>),
+}
+
+/// What all sessions of one server or channel share.
+#[derive(Debug)]
+pub(super) struct Servicing {
+    pub(super) process: Py<Process>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) offer: Offer,
+    pub(super) close_on_bad_body: bool,
+    /// The `contextvars.Context` of which each handler gets a copy.
+    pub(super) context: Py<PyAny>,
+    /// Called with `(coroutine, context, finish)`; has the coroutine run on an event loop.
+    pub(super) submit: Py<PyAny>,
+    /// Methods whose first discarded response was written down.
+    pub(super) discards_logged: Mutex<HashSet<String>>,
+}
+
+impl Servicing {
+    /// A response came for which the wire has no way.
+    pub(super) fn discard_response(&self, method: &str) {
+        Counters::count(&self.counters.responses_discarded);
+        let mut logged = self
+            .discards_logged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if logged.contains(method) {
+            return;
+        }
+        logged.insert(method.to_owned());
+        drop(logged);
+        let text = format!(
+            "response discarded method={method}: this wire carries no answers; call back through \
+             controller.rpc_channel (said once a method)"
+        );
+        self.log(Level::Warning, text);
+    }
+
+    fn log(&self, level: Level, text: String) {
+        self.process.get().journal.write(level, text);
+    }
+}
+
+/// The service of one connection.
+struct Open {
+    channel: Py<PyAny>,
+    binding: Py<Binding>,
+}
+
+/// One connection after the other, each with its service.
+pub(super) struct Invoker {
+    servicing: Arc<Servicing>,
+    open: Mutex<Option<Open>>,
+    /// The connection ends, and what still waits of it is not run.
+    refusing: AtomicBool,
+}
+
+impl fmt::Debug for Invoker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invoker").finish_non_exhaustive()
+    }
+}
+
+impl Session for Invoker {
+    fn handle(&self, link: &Arc<dyn Peer>, event: Event, turn: &mut Turn<'_>) {
+        Python::attach(|py| match event {
+            Event::Opened => self.opened(py, link, turn),
+            Event::Call(call) => self.call(py, link, &call, turn),
+            Event::Closed(reason) => self.closed(py, link, reason, turn),
+        });
+    }
+}
+
+impl Invoker {
+    pub(super) fn new(servicing: Arc<Servicing>) -> Self {
+        Self {
+            servicing,
+            open: Mutex::new(None),
+            refusing: AtomicBool::new(false),
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn parts(&self, py: Python<'_>) -> Option<(Py<PyAny>, Py<Binding>)> {
+        let open = self.current();
+        open.as_ref()
+            .map(|open| (open.channel.clone_ref(py), open.binding.clone_ref(py)))
+    }
+
+    fn opened(&self, py: Python<'_>, link: &Arc<dyn Peer>, turn: &mut Turn<'_>) {
+        self.refusing.store(false, Ordering::Relaxed);
+        match self.make_service(py, link) {
+            Ok(Open { channel, binding }) => {
+                link.serve(Arc::clone(&binding.get().schema));
+                let hook = binding
+                    .get()
+                    .on_connected
+                    .as_ref()
+                    .map(|hook| hook.clone_ref(py));
+                *self.current() = Some(Open {
+                    channel: channel.clone_ref(py),
+                    binding,
+                });
+                if let Some(hook) = hook {
+                    self.run_hook(hook.bind(py), (channel,), link, "on_connected", turn);
+                }
+            }
+            Err(error) => {
+                self.refusing.store(true, Ordering::Relaxed);
+                self.hook_failed(py, "factory", link, error);
+                let text = "the factory made no service for this connection";
+                link.abort(CloseReason::new(CloseKind::ServiceFailed, text));
+            }
+        }
+    }
+
+    fn make_service(&self, py: Python<'_>, link: &Arc<dyn Peer>) -> PyResult<Open> {
+        let end = Link {
+            link: Arc::clone(link),
+        };
+        let channel = enter::call(imports::peer_channel(py)?, (end,))?;
+        let binding = match &self.servicing.offer {
+            Offer::Shared(binding) => binding.clone_ref(py),
+            Offer::Factory(factory) => {
+                let made = enter::call(factory.bind(py), (&channel,))?;
+                made.cast_into::<Binding>().map_err(PyErr::from)?.unbind()
+            }
+        };
+        Ok(Open {
+            channel: channel.unbind(),
+            binding,
+        })
+    }
+
+    fn closed(
+        &self,
+        py: Python<'_>,
+        link: &Arc<dyn Peer>,
+        reason: CloseReason,
+        turn: &mut Turn<'_>,
+    ) {
+        // All that came in was run: nothing more will be said.
+        link.finish(reason.clone());
+        let Some(Open { channel, binding }) = self.current().take() else {
+            return;
+        };
+        let Some(hook) = &binding.get().on_disconnected else {
+            return;
+        };
+        let told = imports::disconnect(py)
+            .and_then(|class| class.call1((reason.kind.label(), reason.text)));
+        match told {
+            Ok(told) => self.run_hook(
+                hook.bind(py),
+                (channel, told),
+                link,
+                "on_disconnected",
+                turn,
+            ),
+            Err(error) => self.hook_failed(py, "on_disconnected", link, error),
+        }
+    }
+
+    /// Calls `on_connected` or `on_disconnected`, which may be a coroutine function.
+    fn run_hook<'py, A>(
+        &self,
+        hook: &Bound<'py, PyAny>,
+        args: A,
+        link: &Arc<dyn Peer>,
+        what: &str,
+        turn: &mut Turn<'_>,
+    ) where
+        A: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
+    {
+        let py = hook.py();
+        let ran = enter::call(hook, args).and_then(|result| {
+            if is_awaitable(&result)? {
+                self.submit(py, &result, self.context(py)?, None, turn)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = ran {
+            self.hook_failed(py, what, link, error);
+        }
+    }
+
+    fn hook_failed(&self, py: Python<'_>, what: &str, link: &Arc<dyn Peer>, error: PyErr) {
+        let (peer, text) = (link.peer(), describe(py, &error));
+        let line = format!("{what} failed peer={peer} text={text:?}");
+        let attached = Box::new(error.into_value(py).into_any());
+        self.servicing
+            .process
+            .get()
+            .journal
+            .attach(Level::Error, line, Some(attached));
+    }
+
+    /// A context of its own for one handler.
+    fn context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.servicing.context.bind(py).call_method0("copy")
+    }
+
+    /// Has a coroutine run on its event loop; the lane goes on when it has ended.
+    fn submit(
+        &self,
+        py: Python<'_>,
+        coroutine: &Bound<'_, PyAny>,
+        context: Bound<'_, PyAny>,
+        done: Option<Py<Done>>,
+        turn: &mut Turn<'_>,
+    ) -> PyResult<()> {
+        let finish = Finish::new(done, turn.hold());
+        enter::call(self.servicing.submit.bind(py), (coroutine, context, finish)).map(drop)
+    }
+
+    fn call(&self, py: Python<'_>, link: &Arc<dyn Peer>, call: &Call, turn: &mut Turn<'_>) {
+        let Some((channel, binding)) = self.parts(py) else {
+            return self.not_run();
+        };
+        let binding = binding.get();
+        let table = binding.schema.methods();
+        // The number was held against this table when the frame came in.
+        let (Some(method), Some(bound)) = (
+            table.methods().get(call.method),
+            binding.methods.get(call.method),
+        ) else {
+            return self.not_run();
+        };
+        if self.refusing.load(Ordering::Relaxed) {
+            return self.not_run();
+        }
+        let request = match self.parse(py, bound, &call.body) {
+            Ok(request) => request,
+            Err(fault) => return self.bad_body(link, &method.full_name, &fault),
+        };
+        let servicing = Arc::clone(&self.servicing);
+        let controller = ServerController::new(
+            servicing,
+            Arc::clone(link),
+            channel,
+            method.full_name.clone(),
+        );
+        let Some(handler) = &bound.handler else {
+            let text = format!("{} is not implemented", method.full_name);
+            return controller.fail(&Status::new(Code::Unimplemented, text));
+        };
+        if let Err(error) = self.run(py, controller, bound, handler.bind(py), request, turn) {
+            // Only our own objects can have failed here, for want of memory most likely.
+            self.hook_failed(py, "call", link, error);
+        }
+    }
+
+    /// A call that came in but will not be run, since its connection is being ended.
+    fn not_run(&self) {
+        self.servicing
+            .counters
+            .call_ended(Outcome::Failed(Code::Cancelled));
+    }
+
+    fn parse<'py>(
+        &self,
+        py: Python<'py>,
+        bound: &BoundMethod,
+        body: &[u8],
+    ) -> Result<Bound<'py, PyAny>, String> {
+        let told = |error: PyErr| error.to_string();
+        let request = enter::call(bound.parse.bind(py), (PyBytes::new(py, body),)).map_err(told)?;
+        if bound.request_has_required {
+            let missing = || -> PyResult<Vec<String>> {
+                let complete = enter::call(&request.getattr("IsInitialized")?, ())?;
+                if complete.is_truthy()? {
+                    return Ok(Vec::new());
+                }
+                enter::call(&request.getattr("FindInitializationErrors")?, ())?.extract()
+            };
+            let missing = missing().map_err(told)?;
+            if !missing.is_empty() {
+                return Err(format!("the request lacks {}", missing.join(", ")));
+            }
+        }
+        Ok(request)
+    }
+
+    fn bad_body(&self, link: &Arc<dyn Peer>, method: &str, fault: &str) {
+        let Servicing {
+            counters,
+            close_on_bad_body,
+            ..
+        } = &*self.servicing;
+        counters.call_ended(Outcome::Failed(Code::InvalidArgument));
+        let text = format!("bad request for {method}: {fault}");
+        if *close_on_bad_body {
+            self.refusing.store(true, Ordering::Relaxed);
+            let kind = CloseKind::Rejected(RejectReason::BadBody);
+            link.abort(CloseReason::new(kind, text));
+        } else {
+            counters.rejected(RejectReason::BadBody);
+            let peer = link.peer();
+            let line = format!("request skipped peer={peer} kind=bad_body reason={text:?}");
+            self.servicing.log(Level::Warning, line);
+        }
+    }
+
+    fn run(
+        &self,
+        py: Python<'_>,
+        controller: ServerController,
+        bound: &BoundMethod,
+        handler: &Bound<'_, PyAny>,
+        request: Bound<'_, PyAny>,
+        turn: &mut Turn<'_>,
+    ) -> PyResult<()> {
+        let controller = Py::new(py, controller)?;
+        let class = bound.response_class.clone_ref(py);
+        let done = Done::new(controller.clone_ref(py), class, bound.response_has_required);
+        let done = Py::new(py, done)?;
+        let context = self.context(py)?;
+        let run = context.getattr(pyo3::intern!(py, "run"))?;
+        let args = (handler, controller, request, done.clone_ref(py));
+        let result = match enter::call(&run, args) {
+            Ok(result) => result,
+            Err(error) => {
+                done.get().raise(py, error);
+                return Ok(());
+            }
+        };
+        if result.is_none() {
+            return Ok(());
+        }
+        if !is_awaitable(&result)? {
+            return done.get().conclude(Some(&result));
+        }
+        let handed = self.submit(py, &result, context, Some(done.clone_ref(py)), turn);
+        if let Err(error) = handed {
+            done.get().raise(py, error);
+            // It never ran; without this Python would warn that nobody awaited it.
+            result.call_method0("close").map(drop)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a handler gave back something to await.
+fn is_awaitable(result: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if result.is_none() {
+        return Ok(false);
+    }
+    result
+        .get_type()
+        .hasattr(pyo3::intern!(result.py(), "__await__"))
+}

@@ -1,0 +1,52 @@
+//! The border: what Python sees of the core. The only folder that names PyO3.
+
+mod binding;
+mod callbacks;
+mod channel;
+mod codec;
+mod completion;
+mod controller;
+mod enter;
+mod errors;
+mod fd;
+mod imports;
+mod invoker;
+mod link;
+mod options;
+mod process;
+mod schema;
+mod server;
+mod stats;
+mod wait;
+mod workers;
+
+use pyo3::prelude::*;
+
+/// The compiled half of the package; `callmethod` itself is what users import.
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use super::binding::Binding;
+    #[pymodule_export]
+    use super::channel::{Channel, Delivery};
+    #[pymodule_export]
+    use super::codec::IndexedCodec;
+    #[pymodule_export]
+    use super::completion::{Done, Finish};
+    #[pymodule_export]
+    use super::controller::ServerController;
+    #[pymodule_export]
+    use super::link::Link;
+    #[pymodule_export]
+    use super::options::check_one_way;
+    #[pymodule_export]
+    use super::process::Process;
+    #[pymodule_export]
+    use super::schema::MethodTable;
+    #[pymodule_export]
+    use super::server::Server;
+    #[pymodule_export]
+    use super::workers::Workers;
+    #[pymodule_export]
+    const MESSAGE_BYTES: u64 = crate::wire::limits::MESSAGE_BYTES;
+}

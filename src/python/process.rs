@@ -1,0 +1,91 @@
+//! What the servers and channels of one process share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use tokio::runtime::Handle;
+
+use crate::call::{Journal, Level, Record};
+use crate::net::Runtime;
+use crate::python::callbacks::{Callback, Callbacks};
+use crate::python::errors;
+
+/// The I/O thread, the journal and the callbacks. Made at the first need, never at import, and
+/// ended with the last server or channel.
+#[pyclass(frozen, module = "callmethod._core")]
+pub(super) struct Process {
+    runtime: Mutex<Option<Runtime>>,
+    handle: Handle,
+    pub(super) journal: Arc<Journal>,
+    pub(super) callbacks: Arc<Callbacks>,
+}
+
+impl Process {
+    /// Where tasks are started.
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+#[pymethods]
+impl Process {
+    #[new]
+    fn new() -> PyResult<Self> {
+        let runtime = Runtime::start()
+            .map_err(|error| errors::os_error(&error, "starting the I/O thread"))?;
+        Ok(Self {
+            handle: runtime.handle(),
+            runtime: Mutex::new(Some(runtime)),
+            journal: Arc::default(),
+            callbacks: Arc::default(),
+        })
+    }
+
+    /// Waits for log lines: `(level, text, exception or None)` each; None when closed and empty.
+    fn next_records(&self, py: Python<'_>) -> Option<Vec<(u8, String, Option<Py<PyAny>>)>> {
+        let level = |level| match level {
+            Level::Info => 20,
+            Level::Warning => 30,
+            Level::Error => 40,
+        };
+        let records = py.detach(|| self.journal.take())?;
+        let exception = |record: Record| -> Option<Py<PyAny>> {
+            record.attached?.downcast().ok().map(|exception| *exception)
+        };
+        let line = |record: Record| (level(record.level), record.text.clone(), exception(record));
+        Some(records.into_iter().map(line).collect())
+    }
+
+    /// Waits for callbacks: `(callable, args)` each; None when closed and empty.
+    fn next_callbacks<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Option<Vec<(Py<PyAny>, Bound<'py, PyAny>)>>> {
+        let Some(callbacks) = py.detach(|| self.callbacks.take()) else {
+            return Ok(None);
+        };
+        let with_args = |callback: Callback| callback.into_python(py);
+        callbacks
+            .into_iter()
+            .map(with_args)
+            .collect::<PyResult<_>>()
+            .map(Some)
+    }
+
+    /// Has `callable(*args)` called by the callbacks' thread.
+    fn post(&self, callable: Py<PyAny>, args: Py<PyAny>) {
+        self.callbacks.post(Callback::Ready { callable, args });
+    }
+
+    /// Ends the I/O thread with all its tasks, and lets the other threads go.
+    fn close(&self, py: Python<'_>) {
+        let runtime = self
+            .runtime
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        py.detach(|| drop(runtime));
+        self.callbacks.close();
+        self.journal.close();
+    }
+}

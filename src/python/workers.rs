@@ -1,0 +1,49 @@
+//! Threads of Python's that run what a processor has to run.
+//!
+//! The threads themselves are started in Python, so that debuggers, profilers and coverage tools
+//! see them as they see any other thread.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use crate::call::{Level, Processor};
+use crate::metrics::Counters;
+use crate::python::process::Process;
+
+/// The workers of one processor.
+#[pyclass(frozen, module = "callmethod._core")]
+pub(super) struct Workers {
+    pub(super) processor: Arc<Processor>,
+    pub(super) counters: Arc<Counters>,
+    process: Py<Process>,
+}
+
+#[pymethods]
+impl Workers {
+    #[new]
+    fn new(process: Py<Process>) -> Self {
+        Self {
+            processor: Arc::default(),
+            counters: Arc::default(),
+            process,
+        }
+    }
+
+    /// Runs what there is to run until `stop` was called and nothing is left.
+    fn run(&self, py: Python<'_>) {
+        while let Some(lane) = py.detach(|| self.processor.next()) {
+            if catch_unwind(AssertUnwindSafe(|| lane.run())).is_err() {
+                Counters::count(&self.counters.panics);
+                let text = "panic in a handler's thread; please report it".to_owned();
+                self.process.get().journal.write(Level::Error, text);
+            }
+        }
+    }
+
+    /// Lets the threads go.
+    fn stop(&self) {
+        self.processor.stop();
+    }
+}

@@ -1,0 +1,7 @@
+//! The indexed protocol: `[length][id?][index][body]`, the wire of the classic tutorial.
+
+mod codec;
+mod layout;
+
+pub use codec::IndexedCodec;
+pub use layout::{ByteOrder, Layout, LayoutError, LengthCovers, Reply};

@@ -1,0 +1,224 @@
+"""What a stop does to traffic: it drains, then cuts, tells everyone, and leaves nothing behind."""
+
+import collections
+import contextlib
+import gc
+import re
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import callmethod
+from callmethod import ChannelOptions, Code, Indexed, RpcError
+from testing_pb2 import Number, Numbers, Numbers_Stub
+
+HELLO = Number(value=1)
+
+
+def test_a_stop_without_connections_cuts_nothing(server_factory, recorder):
+    server = server_factory(recorder)
+    started = time.monotonic()
+    summary = server.stop(grace=20)
+    assert time.monotonic() - started < 3
+    assert (summary.connections_cut, summary.calls_cut, summary.calls_running) == (0, 0, 0)
+
+
+def test_a_stop_lets_the_running_calls_end(
+    server_factory, channel_factory, recorder, in_thread, wait_until
+):
+    recorder.gate.clear()
+    server = server_factory(recorder)
+    channel = channel_factory(server.address)
+    stub = Numbers_Stub(channel)
+    for value in range(5):
+        stub.push(None, Number(value=value))
+    wait_until(lambda: server.stats()["calls_received_total"] == 5)
+    started = time.monotonic()
+    stopping = in_thread(lambda: server.stop(grace=20))
+    wait_until(lambda: refuses(server.address))
+    assert server.wait(0) is False
+    recorder.gate.set()
+    summary = stopping()
+    assert time.monotonic() - started < 10
+    assert recorder.values == list(range(5))
+    assert (summary.connections_cut, summary.calls_cut, summary.calls_running) == (0, 0, 0)
+    assert server.wait(0) is True
+
+
+def refuses(address):
+    host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_a_drain_goes_on_reading_until_the_peer_has_said_all(
+    server_factory, raw_socket, recorder, frame, in_thread, wait_until
+):
+    server = server_factory(recorder)
+    sock = raw_socket(server.address)
+    wait_until(lambda: server.stats()["connections"] == 1)
+    stopping = in_thread(lambda: server.stop(grace=20))
+    wait_until(lambda: refuses(server.address))
+    sock.sendall(b"".join(frame(0, Number(value=value)) for value in range(10)))
+    sock.shutdown(socket.SHUT_WR)
+    summary = stopping()
+    assert recorder.values == list(range(10))
+    assert summary.connections_cut == 0
+
+
+def test_a_peer_that_never_ends_is_cut_after_the_grace(server_factory, raw_socket, recorder):
+    server = server_factory(recorder)
+    sock = raw_socket(server.address)
+    sock.sendall(b"\x02")
+    started = time.monotonic()
+    summary = server.stop(grace=0.3)
+    assert 0.25 <= time.monotonic() - started < 3
+    assert summary.connections_cut == 1
+
+
+def test_a_stop_at_once_tells_what_it_cut(server_factory, raw_socket, recorder, frame, wait_until):
+    recorder.gate.clear()
+    server = server_factory(recorder)
+    sock = raw_socket(server.address)
+    sock.sendall(frame(0, HELLO) * 4)
+    wait_until(lambda: server.stats()["calls_received_total"] == 4 and recorder.values)
+    started = time.monotonic()
+    summary = server.stop(grace=0)
+    assert time.monotonic() - started < 3
+    assert summary.connections_cut == 1
+    assert summary.calls_cut == 3
+    assert summary.calls_running == 1
+    assert isinstance(summary, callmethod.StopSummary)
+    recorder.gate.set()
+    assert recorder.values == [1]
+
+
+def test_a_stop_waits_for_the_hooks(server_factory, raw_socket, wait_until):
+    told = []
+
+    class Slow(Numbers):
+        def on_connected(self, channel):
+            told.append("connected")
+
+        def on_disconnected(self, channel, reason):
+            threading.Event().wait(0.1)
+            told.append(reason.kind)
+
+    server = server_factory(Slow())
+    raw_socket(server.address)
+    wait_until(lambda: told)
+    server.stop(grace=0)
+    wait_until(lambda: told == ["connected", "server_stopped"])
+
+
+class Busy(Numbers):
+    """Counts the calls, and keeps what it was told of the ends."""
+
+    def __init__(self):
+        self.calls = 0
+        self.connected = []
+        self.ends = []
+
+    def on_connected(self, channel):
+        self.connected.append(channel)
+
+    def on_disconnected(self, channel, reason):
+        self.ends.append((channel, reason))
+
+    def push(self, rpc_controller, request, done):
+        self.calls += 1
+        done(request)
+
+
+def send_until_it_fails(channels, failures):
+    """Calls on each channel in turn, until every one has failed."""
+    stubs = [Numbers_Stub(channel) for channel in channels]
+    while stubs:
+        for stub in list(stubs):
+            try:
+                stub.push(None, HELLO)
+            except RpcError as error:
+                failures.append(error.code)
+                stubs.remove(stub)
+
+
+def traffic_and_stop(grace, connections, wait_until):
+    """One server and its clients, from the first call to the last close, all in here."""
+    service = Busy()
+    server = callmethod.Server("127.0.0.1:0", max_workers=4)
+    server.add_service(service)
+    server.start()
+    options = ChannelOptions(wait_for_ready=False)
+    channels = [
+        callmethod.Channel(server.address, protocol=Indexed(), options=options)
+        for _ in range(connections)
+    ]
+    for channel in channels:
+        channel.connect()
+    failures = []
+    senders = [
+        threading.Thread(target=send_until_it_fails, args=(channels[turn::4], failures))
+        for turn in range(4)
+    ]
+    for sender in senders:
+        sender.start()
+    wait_until(lambda: service.calls > 20 * connections)
+
+    started = time.monotonic()
+    server.stop(grace=grace)
+    assert time.monotonic() - started < grace + 5
+    for sender in senders:
+        sender.join(10)
+        assert not sender.is_alive()
+    assert failures == [Code.UNAVAILABLE] * connections
+
+    wait_until(lambda: len(service.ends) == connections)
+    assert {channel for channel, _ in service.ends} == set(service.connected)
+    assert {reason.kind for _, reason in service.ends} <= {"server_stopped", "peer_closed", "reset"}
+    assert all(reason.text for _, reason in service.ends)
+    stats = server.stats()
+    assert stats["connections"] == 0
+    assert stats["connections_total"] == connections
+    assert sum(stats["disconnects_total"].values()) == connections
+    assert stats["panics_total"] == 0
+    for channel in channels:
+        wait_until(lambda channel=channel: sum(channel.stats()["disconnects_total"].values()) == 1)
+        channel.close()
+
+
+def things_of_the_process():
+    """Threads as Python and as the system name them, and what the open files are."""
+    tasks, files = [], []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            tasks.append((task / "comm").read_text().strip())
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the one that lists the folder
+            files.append(re.sub(r"\[\d+\]$", "", str(entry.readlink())))
+    threads = [f"thread {thread.name}" for thread in threading.enumerate()]
+    return collections.Counter(
+        threads
+        + [f"task {name}" for name in tasks]
+        + [f"file {name}" for name in files if not name.startswith("/proc/")]
+    )
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
+@pytest.mark.parametrize("grace", [0, 0.5])
+def test_a_stop_during_traffic_ends_all_and_leaves_nothing(grace, wait_until):
+    traffic_and_stop(0, connections=4, wait_until=wait_until)  # what is started once, and stays
+    gc.collect()
+    time.sleep(0.2)  # what ends by itself after a stop must not count as there before
+    before = things_of_the_process()
+    traffic_and_stop(grace, connections=40, wait_until=wait_until)
+    gc.collect()
+    end = time.monotonic() + 10
+    while (left := things_of_the_process() - before) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not left, "left behind"
