@@ -67,7 +67,7 @@ def bind(service: Any) -> _core.Binding:
             )
         )
     hooks = (_hook(service, "on_connected"), _hook(service, "on_disconnected"))
-    return _core.Binding(table_of(service), methods, *hooks)
+    return _core.Binding(service, table_of(service), methods, *hooks)
 
 
 def _is_reflected(function: Any) -> bool:

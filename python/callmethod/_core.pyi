@@ -73,6 +73,7 @@ class Workers:
 class Binding:
     def __new__(
         cls,
+        service: object,
         table: MethodTable,
         methods: Sequence[tuple[Callable[..., Any] | None, Callable[..., Any], bool, type, bool]],
         on_connected: Callable[..., Any] | None,

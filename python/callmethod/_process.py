@@ -7,9 +7,11 @@ logs; the last one to end ends them.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from callmethod import _core
@@ -39,10 +41,20 @@ def default_workers() -> int:
 def start_threads(name: str, target: Callable[..., object], *args: Any, count: int = 1) -> Threads:
     """Start daemon threads; those that hang in a user's code must not keep the process."""
     names = [name] if count == 1 else [f"{name}-{number}" for number in range(count)]
-    threads = [threading.Thread(target=target, args=args, name=n, daemon=True) for n in names]
+    threads = [
+        threading.Thread(target=_named, args=(n, target, *args), name=n, daemon=True) for n in names
+    ]
     for thread in threads:
         thread.start()
     return Threads(threads)
+
+
+def _named(name: str, target: Callable[..., object], *args: Any) -> None:
+    # So that top, ps and perf show it too; Python does that itself from 3.14 on.
+    comm = Path(f"/proc/self/task/{threading.get_native_id()}/comm")
+    with contextlib.suppress(OSError):
+        comm.write_text(name[:15])
+    target(*args)
 
 
 class Threads:
@@ -68,22 +80,14 @@ class Shared:
         self.core = _core.Process()
         self.members: set[Member] = set()
         self._lock = threading.Lock()
-        self._threads = [start_threads("callmethod-log", drain, self.core)]
-        self._callbacks_started = False
+        self._threads = [
+            start_threads("callmethod-log", drain, self.core),
+            start_threads("callmethod-callbacks", _run_callbacks, self.core),
+        ]
         self._workers: _core.Workers | None = None
-
-    def need_callbacks(self) -> None:
-        """Start the thread of callbacks unless it runs."""
-        with self._lock:
-            if not self._callbacks_started:
-                self._callbacks_started = True
-                self._threads.append(
-                    start_threads("callmethod-callbacks", _run_callbacks, self.core)
-                )
 
     def post(self, callable_: Callable[..., object], *args: object) -> None:
         """Have `callable_(*args)` called on the callbacks' thread."""
-        self.need_callbacks()
         self.core.post(callable_, args)
 
     def workers(self) -> _core.Workers:

@@ -29,8 +29,8 @@ __all__ = ["Channel", "PeerChannel"]
 def _serialized(method_descriptor: Any, request: Any) -> bytes:
     wanted = method_descriptor.input_type.full_name
     given = getattr(getattr(request, "DESCRIPTOR", None), "full_name", None)
-    if given != wanted:
-        name = given or type(request).__name__
+    if given != wanted or isinstance(request, type):
+        name = f"class {given}" if isinstance(request, type) else given or type(request).__name__
         raise TypeError(f"{method_descriptor.full_name} takes a {wanted}, not a {name}")
     body: bytes = request.SerializeToString()
     return body
@@ -124,8 +124,10 @@ def _post(call: OutgoingCall, done: Callable[..., Any], error: RpcError | None) 
 
 def _settle(call: OutgoingCall, done: Callable[..., Any]) -> Callable[[RpcError | None], None]:
     def settle(error: RpcError | None) -> None:
-        call.end(error)
-        done(None)
+        try:
+            call.end(error)
+        finally:
+            done(None)
 
     return settle
 
@@ -284,7 +286,6 @@ class Channel(RpcChannel):
         if sent:
             self._shared.post(settle, None)
             return
-        self._shared.need_callbacks()
         timeout = call.timeout(self._options.timeout)
         delivery = self._core.call_then(index, body, timeout, settle)
         call.cancel_by(delivery.cancel)

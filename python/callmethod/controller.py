@@ -103,7 +103,7 @@ class Controller(RpcController):
 
     def _refuse_if_running(self) -> None:
         if self._running:
-            raise RuntimeError("the controller's call is still under way; take a new controller")
+            raise RuntimeError("the controller's call is in progress; take a new controller")
 
     def _forget(self) -> None:
         self.code, self._text, self._cancelled, self._cancel = None, "", False, None
@@ -166,7 +166,7 @@ class OutgoingCall:
         if self._ours is not None:
             self._ours._end(error)
         elif error is not None and self._controller is not None:
-            self._controller.SetFailed(str(error))
+            self._controller.SetFailed(error.text)
 
     def withdraw(self) -> None:
         """Forget the call: it could not even be made."""

@@ -35,6 +35,8 @@ class ChannelOptions:
             check_seconds("timeout", self.timeout)
         for name in ("backoff_min", "backoff_max", "connect_timeout"):
             check_seconds(name, getattr(self, name))
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} must be more than 0 s")
         if self.backoff_max < self.backoff_min:
             raise ValueError(
                 f"backoff_max ({self.backoff_max} s) is below backoff_min ({self.backoff_min} s)"

@@ -15,6 +15,7 @@ from callmethod._binding import bind, check_service
 from callmethod._loop import AsyncRunner
 from callmethod.options import check_seconds
 from callmethod.protocols import Indexed
+from callmethod.stats import nothing_yet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -166,12 +167,9 @@ class Server:
         return self._running
 
     def stats(self) -> Stats:
-        """Return the counters; also after the server stopped.
-
-        Raises:
-            RuntimeError: it was not started.
-        """
-        return self._started().core.stats()
+        """Return the counters; also before the server started and after it stopped."""
+        _process.check(self._made_in, "server")
+        return nothing_yet() if self._running is None else self._running.core.stats()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has stopped, at most `timeout` seconds; say whether it has."""

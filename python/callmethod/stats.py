@@ -29,3 +29,28 @@ class Stats(TypedDict):
     log_records_dropped_total: int
     panics_total: int
     accept_errors_total: int
+
+
+def nothing_yet() -> Stats:
+    """Return the counters of a server that was not started."""
+    return Stats(
+        connections=0,
+        connections_total=0,
+        disconnects_total={},
+        connects_total=0,
+        connect_failures_total=0,
+        calls_received_total=0,
+        calls_in_flight=0,
+        calls_queued=0,
+        calls_total={},
+        rejected_total={},
+        responses_discarded_total=0,
+        late_endings_total=0,
+        calls_sent_total=0,
+        calls_unsent_total=0,
+        bytes_received_total=0,
+        bytes_sent_total=0,
+        log_records_dropped_total=0,
+        panics_total=0,
+        accept_errors_total=0,
+    )

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::select;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::call::{Call, CloseKind, CloseReason, Event, Lane, Level, Link, RejectReason, resolve};
 use crate::metrics::Counters;
@@ -24,6 +24,8 @@ use crate::wire::{Frame, FrameKind, WireError};
 
 /// Bytes of room for one read.
 const READ_BYTES: usize = 16 * 1024;
+/// Time for a peer to end its side of a connection that was closed from here.
+const LINGER: Duration = Duration::from_secs(1);
 /// Time in which a peer must read something while bytes wait for it.
 const WRITE_STALL: Duration = Duration::from_secs(30);
 
@@ -74,14 +76,20 @@ impl Connection {
         let mut reading = pin!(self.read(stream, lane, link));
         let mut writing = pin!(self.write(stream));
         let mut write_closed = false;
+        let mut patience_ends = None;
         let (reason, clean) = loop {
             select! {
                 biased;
                 () = self.aborted.notified() => break (self.aborted_reason(), false),
                 result = &mut writing, if !write_closed => match result {
-                    Ok(()) => write_closed = true,
+                    Ok(()) => {
+                        write_closed = true;
+                        patience_ends = self.is_closed_here().then(|| Instant::now() + LINGER);
+                    }
                     Err(reason) => break (reason, false),
                 },
+                () = sleep_until(patience_ends.unwrap_or_else(Instant::now)),
+                    if patience_ends.is_some() => break (self.aborted_reason(), false),
                 ended = &mut reading => break match ended {
                     Ok(()) => (self.ending().unwrap_or_else(CloseReason::peer_closed), true),
                     Err(reason) => (reason, false),
@@ -107,6 +115,11 @@ impl Connection {
             }
         }
         reason
+    }
+
+    /// Whether the user wants it gone; a server that drains is more patient.
+    fn is_closed_here(&self) -> bool {
+        self.ending().is_some_and(|reason| reason.kind == CloseKind::Closed)
     }
 
     fn aborted_reason(&self) -> CloseReason {

@@ -175,6 +175,7 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncReadExt as _;
     use tokio::net::UnixStream;
 
     fn fill(outgoing: &mut Outgoing, frames: usize) {
@@ -211,29 +212,27 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_written_in_order_and_then_the_end_is_told() {
         for coalesce in [true, false] {
-            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let reader = tokio::spawn(async move {
+                let mut received = Vec::new();
+                theirs.read_to_end(&mut received).await.unwrap();
+                received
+            });
             let mut outgoing = Outgoing::new(Arc::new(Stream::Unix(ours)), coalesce);
             fill(&mut outgoing, 10);
             outgoing.finish();
             assert_eq!(outgoing.push(b"", b"late").0, Accepted::Gone);
-            let mut received = Vec::new();
-            loop {
-                let (left, _) = outgoing.flush();
-                while theirs.try_read_buf(&mut received).is_ok() {}
-                if left.unwrap() == Left::Finished {
-                    break;
-                }
-                theirs.readable().await.unwrap();
+            while outgoing.flush().0.unwrap() != Left::Finished {
                 outgoing.stream.as_ref().unwrap().writable().await.unwrap();
             }
-            while theirs.try_read_buf(&mut received).is_ok() {}
+            assert_eq!(outgoing.close(), 0);
+            let received = reader.await.unwrap();
             assert_eq!(received.len(), 10 * 60_004);
             assert!(
                 received
                     .chunks(60_004)
                     .all(|frame| frame.starts_with(b"head\x07"))
             );
-            assert_eq!(outgoing.close(), 0);
         }
     }
 }

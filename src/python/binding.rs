@@ -30,6 +30,8 @@ type MethodParts = (Option<Py<PyAny>>, Py<PyAny>, bool, Py<PyAny>, bool);
 #[pyclass(frozen, module = "callmethod._core")]
 #[derive(Debug)]
 pub(super) struct Binding {
+    /// Kept for as long as its connection: not every service has a method that would keep it.
+    service: Py<PyAny>,
     pub(super) schema: Arc<ServiceSchema>,
     pub(super) methods: Vec<BoundMethod>,
     pub(super) on_connected: Option<Py<PyAny>>,
@@ -40,6 +42,7 @@ pub(super) struct Binding {
 impl Binding {
     #[new]
     fn new(
+        service: Py<PyAny>,
         table: &MethodTable,
         methods: Vec<MethodParts>,
         on_connected: Option<Py<PyAny>>,
@@ -60,6 +63,7 @@ impl Binding {
             )
             .collect();
         Self {
+            service,
             schema: Arc::clone(&table.schema),
             methods,
             on_connected,
@@ -73,6 +77,7 @@ impl Binding {
             visit.call(&method.parse)?;
             visit.call(&method.response_class)?;
         }
+        visit.call(&self.service)?;
         visit.call(&self.on_connected)?;
         visit.call(&self.on_disconnected)
     }

@@ -190,10 +190,14 @@ fn calls_that_are_not_to_wait_fail_at_the_first_failed_attempt() {
     };
     let (channel, _) = ours.channel(&address, options, false);
     let calls = Calls::new();
+    // The I/O thread is kept busy until all are made: they stand before the same attempt.
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    ours.runtime().handle().spawn(async move { gone.recv() });
     let start = Instant::now();
     for number in 0..50 {
         calls.call(&channel, number, NO_LIMIT);
     }
+    drop(go);
     for number in 0..50 {
         let (who, outcome) = calls.next();
         let status = outcome.unwrap_err();

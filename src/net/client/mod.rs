@@ -152,7 +152,7 @@ impl Channel {
     fn closed(&self) -> Status {
         Status::new(
             Code::Unavailable,
-            format!("the channel to {} is closed", self.target),
+            format!("the channel is closed (it led to {})", self.target),
         )
     }
 }
