@@ -11,7 +11,7 @@ from callmethod import _core, _process
 from callmethod._binding import bind
 from callmethod._loop import AsyncRunner
 from callmethod.controller import OutgoingCall
-from callmethod.errors import RpcError
+from callmethod.errors import Code, RpcError
 from callmethod.options import ChannelOptions, check_seconds
 from callmethod.protocols import Indexed
 from callmethod.service import RpcChannel
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from callmethod.stats import Stats
 
 __all__ = ["Channel", "PeerChannel"]
+
+HASTE_SECONDS = 0.1
+"""Time for what was sent to leave when somebody is waiting for more than the channel."""
 
 
 def _serialized(method_descriptor: Any, request: Any) -> bytes:
@@ -263,6 +266,9 @@ class Channel(RpcChannel):
         except RpcError as error:
             call.end(error)
             raise
+        except KeyboardInterrupt:
+            call.end(RpcError(Code.CANCELLED, "interrupted", self._target))
+            raise
         except BaseException:
             call.withdraw()
             raise
@@ -294,9 +300,10 @@ class Channel(RpcChannel):
         """Return the channel itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close the channel."""
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close the channel; in haste when Ctrl-C or an exit is under way."""
+        haste = kind is not None and not issubclass(kind, Exception)
+        self.close(HASTE_SECONDS if haste else 1.0)
 
     def __repr__(self) -> str:
         """Return the target and whether it is connected."""
@@ -314,7 +321,7 @@ class _Token:
     def hold(self, core: _core.Channel, runner: AsyncRunner) -> None:
         self._core, self._runner = core, runner
 
-    def close(self, shared: _process.Shared, made_in: int, grace: float = 0.1) -> None:
+    def close(self, shared: _process.Shared, made_in: int, grace: float = HASTE_SECONDS) -> None:
         if made_in != _process.generation:
             return
         if self._core is not None:

@@ -52,6 +52,20 @@ impl LossListener for Watch {
     }
 }
 
+/// An object with a `__dict__` and nothing that a garbage collector could visit.
+///
+/// When PyO3 0.30 makes the first such object of a process, an abi3 build asks for the version of
+/// the interpreter, once, and gives up the GIL while it does: after the object was allocated and
+/// before its fields are set. A garbage collection on another thread then visits fields that are
+/// not there, and crashes. So the first one is made at import, and has no fields.
+#[pyclass(frozen, dict)]
+struct FirstWithDict;
+
+/// Makes the first object with a `__dict__`.
+pub(super) fn settle_dicts(py: Python<'_>) -> PyResult<()> {
+    Py::new(py, FirstWithDict).map(drop)
+}
+
 /// What a handler learns of its call, and how it says that the call failed.
 #[pyclass(frozen, dict, weakref, module = "callmethod._core")]
 #[derive(Debug)]

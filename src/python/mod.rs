@@ -20,11 +20,13 @@ mod stats;
 mod wait;
 mod workers;
 
-use pyo3::prelude::*;
+use pyo3::pymodule;
 
 /// The compiled half of the package; `callmethod` itself is what users import.
 #[pymodule]
 mod _core {
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use super::binding::Binding;
     #[pymodule_export]
@@ -47,6 +49,11 @@ mod _core {
     use super::server::Server;
     #[pymodule_export]
     use super::workers::Workers;
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::controller::settle_dicts(module.py())
+    }
+
     #[pymodule_export]
     const MESSAGE_BYTES: u64 = crate::wire::limits::MESSAGE_BYTES;
 }

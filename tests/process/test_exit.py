@@ -16,7 +16,7 @@ IN_TIME = 3.0
 DISASTERS = re.compile(r"(?i)fatal|panicked|abort|segmentation|FATAL: exception not rethrown")
 
 TEXT = """
-import asyncio, socket, struct
+import asyncio, contextlib, socket, struct
 
 kind, way = sys.argv[1:3]
 WORKERS = 4
@@ -103,13 +103,15 @@ server.start()
 host, port = server.address.rsplit(":", 1)
 
 
+# The end of the process cuts the connections under these threads.
 def stream():
-    with socket.create_connection((host, int(port))) as sock:
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port))) as sock:
         data = b"".join(frame(value) for value in range(1 if endless else 50))
 
         def drain():
-            while sock.recv(65536):
-                pass
+            with contextlib.suppress(OSError):
+                while sock.recv(65536):
+                    pass
 
         threading.Thread(target=drain, daemon=True).start()
         while True:
@@ -145,8 +147,12 @@ if way == "threads":
         while True:
             Numbers_Stub(channel).push(None, Number(value=1))
 
-    for target in (wait_for_nobody, call_for_ever, server.wait, lambda: nobody.connect(None)):
-        threading.Thread(target=target, daemon=True).start()
+    def until_closed(call):
+        with contextlib.suppress(callmethod.RpcError):
+            call()
+
+    for call in (wait_for_nobody, call_for_ever, server.wait, lambda: nobody.connect(None)):
+        threading.Thread(target=until_closed, args=(call,), daemon=True).start()
     wait_until(lambda: nobody.stats()["connect_failures_total"])
 
 wait_until(lambda: len(entered) >= (WORKERS if endless else 300))
