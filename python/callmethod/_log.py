@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from callmethod import _core
 
 logger = logging.getLogger("callmethod")
@@ -21,8 +23,7 @@ def drain(process: _core.Process) -> None:
             except Exception:  # noqa: BLE001  (a user's log handler must not stop the log)
                 report("exception in a log handler")
         # What is held here would outlive its call by one wait.
-        del records
-        exception = None
+        del records, exception
 
 
 def report(what: str) -> None:
@@ -34,6 +35,12 @@ def report(what: str) -> None:
 
 class Unraisable:
     """What `sys.unraisablehook` takes, with the fields of `sys.UnraisableHookArgs`."""
+
+    exc_type: type[BaseException]
+    exc_value: BaseException | None
+    exc_traceback: TracebackType | None
+    err_msg: str | None
+    object: Any
 
     def __init__(self, error: BaseException, what: str) -> None:
         """Describe an exception that has nowhere to go."""

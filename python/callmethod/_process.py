@@ -29,7 +29,7 @@ JOIN_SECONDS = 0.5
 class Member(Protocol):
     """A server or a channel."""
 
-    def _at_exit(self) -> None:
+    def at_exit(self) -> None:
         """Let go, without waiting for anything of the user's."""
 
 
@@ -96,9 +96,7 @@ class Shared:
             if self._workers is None:
                 self._workers = _core.Workers(self.core)
                 self._threads.append(
-                    start_threads(
-                        "callmethod-channel", self._workers.run, count=default_workers()
-                    )
+                    start_threads("callmethod-channel", self._workers.run, count=default_workers())
                 )
             return self._workers
 
@@ -119,8 +117,8 @@ def _run_callbacks(process: _core.Process) -> None:
             except BaseException:  # noqa: BLE001  (nobody else could take it)
                 logger.exception("exception in a callback")
                 report("exception in a callback")
-        del callbacks
-        callback = args = None
+        # What is held here would outlive its call by one wait.
+        del callbacks, callback, args
 
 
 _lock = threading.Lock()
@@ -179,7 +177,7 @@ def _at_exit() -> None:
     if shared is None:
         return
     for member in list(shared.members):
-        member._at_exit()
+        member.at_exit()
     shared.close()
 
 

@@ -330,7 +330,7 @@ class _Token:
             self._runner.close()
         _process.leave(shared, self)
 
-    def _at_exit(self) -> None:
+    def at_exit(self) -> None:
         if self._core is not None:
             self._core.close(_process.EXIT_SECONDS).wait()
 

@@ -34,12 +34,11 @@ class Controller(RpcController):
     """One outgoing call. It may be used again, which resets it, but not while a call is under way.
 
     Attributes:
-        timeout: seconds; None for no limit, `UNSET` for the channel's own.
         code: how the last call ended; None before that.
     """
 
     # Class attributes, so that a subclass need not call this __init__.
-    timeout: float | Unset | None = UNSET
+    _timeout: float | Unset | None = UNSET
     code: Code | None = None
     _text: str = ""
     _running: bool = False
@@ -53,9 +52,19 @@ class Controller(RpcController):
         Raises:
             ValueError: `timeout` is no time.
         """
-        if timeout is not None and not isinstance(timeout, Unset):
-            check_seconds("timeout", timeout)
-        self.timeout = timeout
+        if not isinstance(timeout, Unset):
+            self.timeout = timeout
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds for a call; None for no limit, or, if none was ever named, the channel's own."""
+        return None if isinstance(self._timeout, Unset) else self._timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        if seconds is not None:
+            check_seconds("timeout", seconds)
+        self._timeout = seconds
 
     def Failed(self) -> bool:
         """Say whether the last call failed."""
@@ -153,7 +162,10 @@ class OutgoingCall:
 
     def timeout(self, default: float | None) -> float | None:
         """Return the controller's timeout, or `default` where it names none."""
-        named = getattr(self._controller, "timeout", UNSET)
+        if self._ours is not None:
+            named = self._ours._timeout
+        else:
+            named = getattr(self._controller, "timeout", UNSET)
         return default if isinstance(named, Unset) else named
 
     def cancel_by(self, cancel: Callable[[], object]) -> None:

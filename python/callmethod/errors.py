@@ -5,6 +5,8 @@
     |   +-- RpcError          a call failed: code, text, peer
     +-- ValueError
         +-- WireError         a peer's bytes are no frames: reason, frames
+
+All of them can be pickled.
 """
 
 from __future__ import annotations

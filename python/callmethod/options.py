@@ -43,8 +43,7 @@ class ChannelOptions:
             )
 
 
-def check_seconds(name: str, seconds: float) -> None:
+def check_seconds(name: str, seconds: object) -> None:
     """Raise ValueError unless `seconds` is a finite number that is not negative."""
-    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if not number or not math.isfinite(seconds) or seconds < 0:
+    if not isinstance(seconds, (int, float)) or not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"{name} must be seconds from 0 on, not {seconds!r}")

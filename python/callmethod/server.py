@@ -74,7 +74,7 @@ class Server:
         self._bind = bind
         self._protocol = _one_protocol(protocols)
         self._max_workers = _process.default_workers() if max_workers is None else max_workers
-        if not isinstance(self._max_workers, int) or self._max_workers < 1:
+        if self._max_workers < 1:
             raise ValueError(f"max_workers must be 1 or more, not {max_workers!r}")
         self._reuse_port = reuse_port
         self._services: list[Any] = []
@@ -314,7 +314,7 @@ class _Running:
         self._threads.join()
         _process.leave(self._shared, self)
 
-    def _at_exit(self) -> None:
+    def at_exit(self) -> None:
         self.core.abandon()
         self._workers.stop()
         self._threads.join(_process.JOIN_SECONDS / 5)

@@ -119,7 +119,8 @@ impl Connection {
 
     /// Whether the user wants it gone; a server that drains is more patient.
     fn is_closed_here(&self) -> bool {
-        self.ending().is_some_and(|reason| reason.kind == CloseKind::Closed)
+        self.ending()
+            .is_some_and(|reason| reason.kind == CloseKind::Closed)
     }
 
     fn aborted_reason(&self) -> CloseReason {

@@ -11,8 +11,8 @@ use pyo3::prelude::*;
 use crate::call::Hold;
 use crate::metrics::{Counters, Outcome};
 use crate::python::controller::ServerController;
-use crate::python::enter;
 use crate::python::errors::status_of;
+use crate::python::message::missing_fields;
 use crate::status::{Code, Status};
 
 /// The `done` of one call.
@@ -49,10 +49,8 @@ impl Done {
             return Ok(Some(format!("the response is a {given}, not a {wanted}")));
         }
         if self.response_has_required {
-            let complete = enter::call(&response.getattr("IsInitialized")?, ())?;
-            if !complete.is_truthy()? {
-                let missing = enter::call(&response.getattr("FindInitializationErrors")?, ())?;
-                let missing: Vec<String> = missing.extract()?;
+            let missing = missing_fields(response)?;
+            if !missing.is_empty() {
                 return Ok(Some(format!("the response lacks {}", missing.join(", "))));
             }
         }

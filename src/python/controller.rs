@@ -211,6 +211,7 @@ impl ServerController {
 
     /// What the caller sent along; always empty on the indexed protocol.
     #[getter]
+    #[expect(clippy::unused_self)]
     fn metadata<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
         PyDict::new(py)
     }

@@ -1,6 +1,6 @@
 //! The one way from our frames into Python code.
 //!
-//! When the interpreter exits while a thread runs Python code, CPython before 3.14 ends that
+//! When the interpreter exits while a thread runs Python code, `CPython` before 3.14 ends that
 //! thread by a forced unwind as soon as it asks for the GIL again. Passing a Rust frame that may
 //! not unwind, it would abort the process. So every call of ours into Python code is made through
 //! a declaration that may unwind, inside a guard that parks the thread for good instead: the

@@ -20,6 +20,7 @@ use crate::python::completion::{Done, Finish};
 use crate::python::controller::ServerController;
 use crate::python::errors::describe;
 use crate::python::link::Link;
+use crate::python::message::missing_fields;
 use crate::python::process::Process;
 use crate::python::{enter, imports};
 use crate::status::{Code, Status};
@@ -221,13 +222,13 @@ impl Invoker {
 
     fn hook_failed(&self, py: Python<'_>, what: &str, link: &Arc<dyn Peer>, error: PyErr) {
         let (peer, text) = (link.peer(), describe(py, &error));
-        let line = format!("{what} failed peer={peer} text={text:?}");
+        let failure = format!("{what} failed peer={peer} text={text:?}");
         let attached = Box::new(error.into_value(py).into_any());
         self.servicing
             .process
             .get()
             .journal
-            .attach(Level::Error, line, Some(attached));
+            .attach(Level::Error, failure, Some(attached));
     }
 
     /// A context of its own for one handler.
@@ -264,7 +265,7 @@ impl Invoker {
         if self.refusing.load(Ordering::Relaxed) {
             return self.not_run();
         }
-        let request = match self.parse(py, bound, &call.body) {
+        let request = match parse(py, bound, &call.body) {
             Ok(request) => request,
             Err(fault) => return self.bad_body(link, &method.full_name, &fault),
         };
@@ -292,30 +293,6 @@ impl Invoker {
             .call_ended(Outcome::Failed(Code::Cancelled));
     }
 
-    fn parse<'py>(
-        &self,
-        py: Python<'py>,
-        bound: &BoundMethod,
-        body: &[u8],
-    ) -> Result<Bound<'py, PyAny>, String> {
-        let told = |error: PyErr| error.to_string();
-        let request = enter::call(bound.parse.bind(py), (PyBytes::new(py, body),)).map_err(told)?;
-        if bound.request_has_required {
-            let missing = || -> PyResult<Vec<String>> {
-                let complete = enter::call(&request.getattr("IsInitialized")?, ())?;
-                if complete.is_truthy()? {
-                    return Ok(Vec::new());
-                }
-                enter::call(&request.getattr("FindInitializationErrors")?, ())?.extract()
-            };
-            let missing = missing().map_err(told)?;
-            if !missing.is_empty() {
-                return Err(format!("the request lacks {}", missing.join(", ")));
-            }
-        }
-        Ok(request)
-    }
-
     fn bad_body(&self, link: &Arc<dyn Peer>, method: &str, fault: &str) {
         let Servicing {
             counters,
@@ -331,8 +308,8 @@ impl Invoker {
         } else {
             counters.rejected(RejectReason::BadBody);
             let peer = link.peer();
-            let line = format!("request skipped peer={peer} kind=bad_body reason={text:?}");
-            self.servicing.log(Level::Warning, line);
+            let skipped = format!("request skipped peer={peer} kind=bad_body reason={text:?}");
+            self.servicing.log(Level::Warning, skipped);
         }
     }
 
@@ -373,6 +350,23 @@ impl Invoker {
         }
         Ok(())
     }
+}
+
+/// The request in a body, or what is wrong with it.
+fn parse<'py>(
+    py: Python<'py>,
+    bound: &BoundMethod,
+    body: &[u8],
+) -> Result<Bound<'py, PyAny>, String> {
+    let told = |error: PyErr| describe(py, &error);
+    let request = enter::call(bound.parse.bind(py), (PyBytes::new(py, body),)).map_err(told)?;
+    if bound.request_has_required {
+        let missing = missing_fields(&request).map_err(told)?;
+        if !missing.is_empty() {
+            return Err(format!("the request lacks {}", missing.join(", ")));
+        }
+    }
+    Ok(request)
 }
 
 /// Whether a handler gave back something to await.

@@ -12,6 +12,7 @@ mod fd;
 mod imports;
 mod invoker;
 mod link;
+mod message;
 mod options;
 mod process;
 mod schema;

@@ -10,6 +10,11 @@ use crate::net::Runtime;
 use crate::python::callbacks::{Callback, Callbacks};
 use crate::python::errors;
 
+/// Level as `logging` numbers it, text, exception.
+type LogLine = (u8, String, Option<Py<PyAny>>);
+/// A callable and its arguments.
+type ReadyCall<'py> = (Py<PyAny>, Bound<'py, PyAny>);
+
 /// The I/O thread, the journal and the callbacks. Made at the first need, never at import, and
 /// ended with the last server or channel.
 #[pyclass(frozen, module = "callmethod._core")]
@@ -42,7 +47,7 @@ impl Process {
     }
 
     /// Waits for log lines: `(level, text, exception or None)` each; None when closed and empty.
-    fn next_records(&self, py: Python<'_>) -> Option<Vec<(u8, String, Option<Py<PyAny>>)>> {
+    fn next_records(&self, py: Python<'_>) -> Option<Vec<LogLine>> {
         let level = |level| match level {
             Level::Info => 20,
             Level::Warning => 30,
@@ -57,10 +62,7 @@ impl Process {
     }
 
     /// Waits for callbacks: `(callable, args)` each; None when closed and empty.
-    fn next_callbacks<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<Option<Vec<(Py<PyAny>, Bound<'py, PyAny>)>>> {
+    fn next_callbacks<'py>(&self, py: Python<'py>) -> PyResult<Option<Vec<ReadyCall<'py>>>> {
         let Some(callbacks) = py.detach(|| self.callbacks.take()) else {
             return Ok(None);
         };
@@ -72,9 +74,12 @@ impl Process {
             .map(Some)
     }
 
-    /// Has `callable(*args)` called by the callbacks' thread.
-    fn post(&self, callable: Py<PyAny>, args: Py<PyAny>) {
-        self.callbacks.post(Callback::Ready { callable, args });
+    /// Has `function(*args)` called by the callbacks' thread.
+    fn post(&self, function: Py<PyAny>, args: Py<PyAny>) {
+        self.callbacks.post(Callback::Ready {
+            callable: function,
+            args,
+        });
     }
 
     /// Ends the I/O thread with all its tasks, and lets the other threads go.

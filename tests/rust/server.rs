@@ -22,8 +22,12 @@ use support::{
     numbered,
 };
 
-const SHORT: Duration = Duration::from_millis(100);
+const SHORT: Duration = ms(100);
 const LONG: Duration = Duration::from_secs(10);
+
+const fn ms(number: u64) -> Duration {
+    Duration::from_millis(number)
+}
 
 fn numbers(count: u32) -> Vec<Vec<u8>> {
     (0..count).map(numbered).collect()
@@ -82,7 +86,7 @@ fn a_peer_that_ended_its_side_still_gets_its_answers() {
     peer.end();
     let notes = house.session(0);
     eventually("all calls", || house.count("calls_received_total") == 200);
-    thread::sleep(Duration::from_millis(20));
+    thread::sleep(ms(20));
     assert_eq!(house.count("connections"), 1);
     house.gate.open();
     assert_eq!(peer.drain(), numbers(200));
@@ -416,6 +420,22 @@ fn a_link_can_be_finished_and_aborted() {
     assert_eq!(peer.receive(), None);
     eventually("the end", || aborted.closed() == Some(CloseKind::Closed));
     assert!(aborted.link().is_lost());
+}
+
+#[test]
+fn a_peer_that_stays_after_our_end_is_left_after_a_while() {
+    let house = House::new();
+    let (_server, address) = house.serve(&loopback());
+    let mut peer = Peer::connect(&address).unwrap();
+    let notes = house.session(0);
+    let reason = CloseReason::new(CloseKind::Closed, "enough");
+    notes.link().finish(reason);
+    assert_eq!(peer.receive(), None);
+    let start = Instant::now();
+    assert_eq!(notes.closed(), None);
+    eventually("the end", || notes.closed() == Some(CloseKind::Closed));
+    assert!((ms(500)..LONG).contains(&start.elapsed()));
+    eventually("the close", || house.count("connections") == 0);
 }
 
 #[test]

@@ -248,9 +248,7 @@ def test_skipping_bodies_forgives_nothing_else(
     assert ends(link.sock)
     wait_until(lambda: counted(link.stats()["disconnects_total"]) == {"unknown_method": 1})
     wait_until(
-        lambda: (
-            counted(link.stats()["rejected_total"]) == {"bad_body": 1, "unknown_method": 1}
-        )
+        lambda: counted(link.stats()["rejected_total"]) == {"bad_body": 1, "unknown_method": 1}
     )
 
 
