@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from callmethod import _core
 from callmethod.schema import MethodTable
+
+if TYPE_CHECKING:
+    from callmethod._core import _BoundParts
 
 REFLECTION = "google.protobuf.service_reflection"
 """The module whose functions stand in generated classes."""
@@ -20,7 +23,7 @@ def check_service(service: Any) -> None:
     if isinstance(service, type):
         name = service.__name__
         raise TypeError(f"{name} is a class; pass an instance, {name}(), or factory=")
-    kind = type(service)
+    kind: type[Any] = service.__class__
     if type(kind).__name__ == "GeneratedServiceStubType":
         raise TypeError(
             f"{kind.__name__} is a stub, which calls; pass an object of the service class, "
@@ -33,7 +36,7 @@ def check_service(service: Any) -> None:
 
 def table_of(service: Any) -> MethodTable:
     """Return the method table of a service's class, made once."""
-    kind = type(service)
+    kind: type[Any] = service.__class__
     table = _tables.get(kind)
     if table is None:
         table = _tables[kind] = MethodTable(service.GetDescriptor())
@@ -48,7 +51,7 @@ def bind(service: Any) -> _core.Binding:
     """
     check_service(service)
     generic = service.CallMethod if not _is_reflected(service.CallMethod) else None
-    methods = []
+    methods: list[_BoundParts] = []
     for method in service.GetDescriptor().methods:
         request_class = service.GetRequestClass(method)
         response_class = service.GetResponseClass(method)

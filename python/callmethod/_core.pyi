@@ -1,9 +1,9 @@
 # The compiled core, for the package itself; users import `callmethod`.
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
 
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
 
 from callmethod.channel import PeerChannel
 from callmethod.options import ChannelOptions
@@ -31,6 +31,7 @@ MESSAGE_BYTES: Final[int]
 
 def check_one_way(protocol: Indexed) -> None: ...
 
+@disjoint_base
 class IndexedCodec:
     def __new__(cls, protocol: Indexed, receives: str, message_limit: int) -> Self: ...
     def encode_call(self, index: int, body: bytes, id: int | None) -> bytes: ...
@@ -40,6 +41,7 @@ class IndexedCodec:
     ) -> tuple[list[tuple[int | None, int | None, bytes]], tuple[str, str] | None]: ...
     def end(self) -> tuple[str, str] | None: ...
 
+@disjoint_base
 class MethodTable:
     def __new__(cls, service: str, files: Sequence[bytes]) -> Self: ...
     @property
@@ -69,13 +71,16 @@ class Workers:
     def run(self) -> None: ...
     def stop(self) -> None: ...
 
+# Handler (None: left out), parser, "has required", response class, "has required".
+_BoundParts: TypeAlias = tuple[Callable[..., Any] | None, Callable[..., Any], bool, type[Any], bool]
+
 @final
 class Binding:
     def __new__(
         cls,
         service: object,
         table: MethodTable,
-        methods: Sequence[tuple[Callable[..., Any] | None, Callable[..., Any], bool, type, bool]],
+        methods: Sequence[_BoundParts],
         on_connected: Callable[..., Any] | None,
         on_disconnected: Callable[..., Any] | None,
     ) -> Self: ...

@@ -17,13 +17,17 @@ logger = logging.getLogger("callmethod")
 def drain(process: _core.Process) -> None:
     """Log what the core has to say until it is closed."""
     while (records := process.next_records()) is not None:
-        for level, text, exception in records:
-            try:
-                logger.log(level, "%s", text, exc_info=exception)
-            except Exception:  # noqa: BLE001  (a user's log handler must not stop the log)
-                report("exception in a log handler")
-        # What is held here would outlive its call by one wait.
-        del records, exception
+        # Popped, since an exception held here would outlive its line by one wait.
+        records.reverse()
+        while records:
+            _write(*records.pop())
+
+
+def _write(level: int, text: str, exception: BaseException | None) -> None:
+    try:
+        logger.log(level, "%s", text, exc_info=exception)
+    except Exception:  # noqa: BLE001  (a user's log handler must not stop the log)
+        report("exception in a log handler")
 
 
 def report(what: str) -> None:

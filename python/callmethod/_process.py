@@ -111,20 +111,24 @@ class Shared:
 
 def _run_callbacks(process: _core.Process) -> None:
     while (callbacks := process.next_callbacks()) is not None:
-        for callback, args in callbacks:
-            try:
-                callback(*args)
-            except BaseException:  # noqa: BLE001  (nobody else could take it)
-                logger.exception("exception in a callback")
-                report("exception in a callback")
-        # What is held here would outlive its call by one wait.
-        del callbacks, callback, args
+        # Popped, since what is held here would outlive its call by one wait.
+        callbacks.reverse()
+        while callbacks:
+            _run_callback(*callbacks.pop())
+
+
+def _run_callback(callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+    try:
+        callback(*args)
+    except BaseException:  # noqa: BLE001  (nobody else could take it)
+        logger.exception("exception in a callback")
+        report("exception in a callback")
 
 
 _lock = threading.Lock()
 _shared: Shared | None = None
 _left_behind: list[Shared] = []
-generation = 0
+generation: int = 0
 """How many forks lie between the first process and this one."""
 
 

@@ -39,7 +39,7 @@ def _serialized(method_descriptor: Any, request: Any) -> bytes:
     return body
 
 
-def _check_done(done: object) -> None:
+def _check_done(done: Any) -> None:
     if done is not None and not callable(done):
         raise TypeError(f"done must be callable or None, not {type(done).__name__}")
 

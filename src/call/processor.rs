@@ -267,6 +267,7 @@ pub struct Turn<'a> {
 impl Turn<'_> {
     /// Keeps the lane's next event back until the hold is dropped; the worker goes elsewhere.
     pub fn hold(&mut self) -> Hold {
+        debug_assert!(!self.held, "a turn is held once");
         self.held = true;
         Hold {
             lane: Some(Arc::clone(self.lane)),

@@ -20,7 +20,7 @@ impl Channel {
     ///
     /// # Errors
     /// The channel is closed; or calls are not to wait, and an attempt failed since there were
-    /// `failures_before`.
+    /// `failures_before`, or the next one is yet to begin.
     pub(super) async fn connection(
         self: &Arc<Self>,
         failures_before: u64,
@@ -42,7 +42,8 @@ impl Channel {
                     }
                     State::Connecting | State::Ready(_) => {}
                 }
-                if !self.options.wait_for_ready && standing.failures > failures_before {
+                let failed = standing.failures > failures_before || standing.pausing;
+                if failed && !self.options.wait_for_ready {
                     let why = standing.last_error.clone().unwrap_or_default();
                     let text = format!("cannot connect to {}: {why}", self.target);
                     return Err(Status::new(Code::Unavailable, text));
@@ -90,6 +91,7 @@ impl Channel {
                     self.change(|standing| {
                         standing.last_error = Some(text);
                         standing.failures += 1;
+                        standing.pausing = true;
                     });
                     let needed = self.waiting.load(Ordering::SeqCst) > 0;
                     if !self.options.keep_connected && !needed && self.rest() {
@@ -101,6 +103,7 @@ impl Channel {
                 () = sleep(backoff.next(fastrand::f64())) => {}
                 () = self.until_closed() => return,
             }
+            self.standing().pausing = false;
         }
     }
 
@@ -124,6 +127,7 @@ impl Channel {
         }
         if !matches!(standing.state, State::Closed) {
             standing.state = State::Idle;
+            standing.pausing = false;
         }
         true
     }

@@ -13,6 +13,11 @@ use crate::call::Link as _;
 use crate::net::client::{Channel, State};
 use crate::status::{Code, Status};
 
+/// Calls of one channel that may wait for a connection or for room.
+const WAITING_CALLS: usize = 4096;
+/// Bytes of requests that may wait so.
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
+
 /// A call under way. Dropping it lets the call go on.
 #[derive(Debug, Default)]
 pub struct Delivery {
@@ -49,19 +54,43 @@ impl<F: FnOnce(Result<(), Status>)> Drop for Ending<F> {
     }
 }
 
-/// Counts itself among the calls that need a connection, for as long as it lives.
-struct Waiting(Arc<Channel>);
+/// Counts itself and its bytes among the calls that wait, for as long as it lives.
+struct Waiting {
+    channel: Arc<Channel>,
+    bytes: usize,
+}
 
 impl Waiting {
-    fn new(channel: &Arc<Channel>) -> Self {
+    fn new(channel: &Arc<Channel>, bytes: usize) -> Self {
         channel.waiting.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(channel))
+        channel.waiting_bytes.fetch_add(bytes, Ordering::SeqCst);
+        Self {
+            channel: Arc::clone(channel),
+            bytes,
+        }
+    }
+
+    /// Refused when too many wait, or too much; one alone may be of any size.
+    fn admitted(&self) -> Result<(), Status> {
+        let calls = self.channel.waiting.load(Ordering::SeqCst);
+        let bytes = self.channel.waiting_bytes.load(Ordering::SeqCst);
+        if calls <= WAITING_CALLS && (calls == 1 || bytes <= WAITING_BYTES) {
+            return Ok(());
+        }
+        let text = format!(
+            "{calls} calls with {bytes} bytes wait already: {}",
+            self.channel.obstacle()
+        );
+        Err(Status::new(Code::ResourceExhausted, text))
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.channel.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.channel
+            .waiting_bytes
+            .fetch_sub(self.bytes, Ordering::SeqCst);
     }
 }
 
@@ -98,7 +127,7 @@ impl Channel {
         // Counted from when the call was made, not from its turn: calls that are not to wait
         // fail together.
         let failures = self.standing().failures;
-        self.start(limit, then, move |channel| async move {
+        self.start(body.len(), limit, then, move |channel| async move {
             loop {
                 let connection = channel.connection(failures).await?;
                 match connection.call_waiting(index, &body).await {
@@ -120,13 +149,14 @@ impl Channel {
         then: impl FnOnce(Result<(), Status>) + Send + 'static,
     ) -> Delivery {
         let failures = self.standing().failures;
-        self.start(limit, then, move |channel| async move {
+        self.start(0, limit, then, move |channel| async move {
             channel.connection(failures).await.map(drop)
         })
     }
 
     fn start<F>(
         self: &Arc<Self>,
+        bytes: usize,
         limit: Option<Duration>,
         then: impl FnOnce(Result<(), Status>) + Send + 'static,
         work: impl FnOnce(Arc<Self>) -> F + Send + 'static,
@@ -134,10 +164,14 @@ impl Channel {
     where
         F: Future<Output = Result<(), Status>> + Send + 'static,
     {
-        let waiting = Waiting::new(self);
+        let waiting = Waiting::new(self, bytes);
         let channel = Arc::clone(self);
         let (cancel, cancelled) = oneshot::channel();
         let mut ending = Ending(Some(then));
+        if let Err(refusal) = waiting.admitted() {
+            ending.tell(Err(refusal));
+            return Delivery::default();
+        }
         self.runtime.spawn(async move {
             let in_turn = async {
                 let _turn = channel.order.lock().await;

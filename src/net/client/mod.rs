@@ -54,6 +54,8 @@ struct Standing {
     last_error: Option<String>,
     /// Attempts that failed, in all.
     failures: u64,
+    /// An attempt failed, and the next one is yet to begin.
+    pausing: bool,
 }
 
 /// A channel: one place to call, over one connection at a time.
@@ -69,6 +71,8 @@ pub struct Channel {
     order: FairMutex<()>,
     /// How many of them there are.
     waiting: AtomicUsize,
+    /// Bytes of their requests.
+    waiting_bytes: AtomicUsize,
 }
 
 impl fmt::Debug for Channel {
@@ -93,6 +97,7 @@ impl Channel {
             state: State::Idle,
             last_error: None,
             failures: 0,
+            pausing: false,
         };
         Arc::new(Self {
             target,
@@ -104,6 +109,7 @@ impl Channel {
             changed: Notify::new(),
             order: FairMutex::new(()),
             waiting: AtomicUsize::new(0),
+            waiting_bytes: AtomicUsize::new(0),
         })
     }
 

@@ -4,8 +4,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt as _;
-use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +36,8 @@ enum Accepting {
 enum Leave {
     /// It is ours alone.
     Nothing,
-    /// Its file, which we made.
-    Remove(PathBuf),
+    /// Its file, which we made: path and inode.
+    Remove(PathBuf, u64),
     /// It goes on in other hands, which expect it to block.
     Unblock,
 }
@@ -76,7 +75,7 @@ impl Listener {
                 socket.bind(&SockAddr::unix(path)?)?;
                 socket.listen(BACKLOG)?;
                 let mut listener = Self::adopt(socket)?;
-                listener.leave = Leave::Remove(path.clone());
+                listener.leave = Leave::Remove(path.clone(), fs::symlink_metadata(path)?.ino());
                 Ok(listener)
             }
         }
@@ -153,8 +152,12 @@ impl Drop for Listener {
     fn drop(&mut self) {
         match &self.leave {
             Leave::Nothing => {}
-            // Somebody may have removed it before us.
-            Leave::Remove(path) => drop(fs::remove_file(path)),
+            // Somebody may have removed it before us, or put another in its place.
+            Leave::Remove(path, inode) => {
+                if fs::symlink_metadata(path).is_ok_and(|meta| meta.ino() == *inode) {
+                    drop(fs::remove_file(path));
+                }
+            }
             Leave::Unblock => drop(match &self.accepting {
                 Accepting::Tcp(listener) => SockRef::from(listener).set_nonblocking(false),
                 Accepting::Unix(listener) => SockRef::from(listener).set_nonblocking(false),
@@ -181,9 +184,12 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     if !is_socket {
         return Ok(());
     }
-    match BlockingUnixStream::connect(path) {
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A listener whose backlog is full is alive, and must not be waited for.
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Ok(_) | Err(_) => Ok(()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -85,6 +85,14 @@ pub enum LayoutError {
     /// The limit on the length is nothing, or reaches into other protocols' magic bytes.
     #[error("max_length must be between {minimum} and {maximum} bytes, not {0}", minimum = 1, maximum = limits::MESSAGE_BYTES_CEILING)]
     MaxLength(u64),
+    /// Not even an empty message fits.
+    #[error("max_length {max_length} does not cover the {prefix} bytes of id and index")]
+    NoRoom {
+        /// The limit asked for.
+        max_length: u64,
+        /// Bytes between the length and the body.
+        prefix: u64,
+    },
     /// Answers by id in a layout without ids.
     #[error("reply=\"by_id\" needs an id_width of 4 or 8")]
     ReplyWithoutId,
@@ -112,6 +120,11 @@ impl Layout {
         }
         if !(1..=limits::MESSAGE_BYTES_CEILING).contains(&self.max_length) {
             return Err(LayoutError::MaxLength(self.max_length));
+        }
+        let prefix = (self.id_width + self.index_width) as u64;
+        if self.max_length < prefix {
+            let max_length = self.max_length;
+            return Err(LayoutError::NoRoom { max_length, prefix });
         }
         if self.reply == Reply::ById && self.id_width == 0 {
             return Err(LayoutError::ReplyWithoutId);
@@ -169,7 +182,8 @@ mod tests {
         );
         for (max_length, good) in [
             (0, false),
-            (1, true),
+            (1, false),
+            (2, true),
             (limits::MESSAGE_BYTES_CEILING, true),
             (limits::MESSAGE_BYTES_CEILING + 1, false),
         ] {
