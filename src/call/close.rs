@@ -39,6 +39,17 @@ impl CloseKind {
         Self::ServiceFailed,
     ];
 
+    /// What was refused, unless whoever refused it has said so already: a bad body is found by
+    /// the session, maybe after the connection has ended.
+    #[must_use]
+    pub fn refused_by_connection(self) -> Option<RejectReason> {
+        match self {
+            Self::Rejected(RejectReason::BadBody) => None,
+            Self::Rejected(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
     /// The label it is counted and reported under.
     #[must_use]
     pub const fn label(self) -> &'static str {

@@ -128,12 +128,12 @@ impl Counters {
             &self.disconnects,
             CloseKind::ALL.iter().position(|&other| other == kind),
         );
-        if let CloseKind::Rejected(reason) = kind {
+        if let Some(reason) = kind.refused_by_connection() {
             self.rejected(reason);
         }
     }
 
-    /// Something a peer sent was not run; endings of connections count themselves.
+    /// Something a peer sent was not run; most endings of connections count themselves.
     pub fn rejected(&self, reason: RejectReason) {
         bump(
             &self.rejected,
@@ -224,15 +224,15 @@ mod tests {
     fn a_rejecting_close_counts_as_both() {
         let counters = Counters::default();
         counters.connection_opened();
-        counters.connection_closed(CloseKind::Rejected(RejectReason::BadBody));
+        counters.connection_closed(CloseKind::Rejected(RejectReason::UnknownMethod));
         assert_eq!(value(&counters, "connections"), Value::Number(0));
         assert_eq!(
             value(&counters, "disconnects_total"),
-            Value::Labelled(vec![("bad_body", 1)])
+            Value::Labelled(vec![("unknown_method", 1)])
         );
         assert_eq!(
             value(&counters, "rejected_total"),
-            Value::Labelled(vec![("bad_body", 1)])
+            Value::Labelled(vec![("unknown_method", 1)])
         );
     }
 }

@@ -16,6 +16,17 @@ use crate::schema::ServiceSchema;
 use crate::status::{Code, Status};
 use crate::wire::{Codec, EncodeError};
 
+/// What the other end may call.
+#[derive(Debug, Clone)]
+pub enum Offer {
+    /// Nothing: calls that come in are passed over.
+    Nothing,
+    /// This service.
+    Service(Arc<ServiceSchema>),
+    /// A service that each session finds out for itself and names by [`Link::serve`].
+    BySession,
+}
+
 /// What all connections of one server or channel share.
 #[derive(Debug)]
 pub struct Terms {
@@ -23,8 +34,8 @@ pub struct Terms {
     pub codec: Arc<dyn Codec>,
     /// Whether frames that wait together may leave in one write.
     pub coalesce: bool,
-    /// Whether calls that come in are served at all.
-    pub serves: bool,
+    /// What the other end may call.
+    pub offer: Offer,
     /// Where events are counted.
     pub counters: Arc<Counters>,
     /// Where events are written down.
@@ -72,15 +83,26 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Terms {
+    /// Whether there are sessions at all.
+    pub(super) fn serves(&self) -> bool {
+        !matches!(self.offer, Offer::Nothing)
+    }
+}
+
 impl Connection {
     /// A handle on `stream`, whose other end is at `peer`.
     #[must_use]
     pub fn new(stream: Arc<Stream>, peer: String, terms: Arc<Terms>) -> Self {
+        let known = match &terms.offer {
+            Offer::Service(schema) => Some(Arc::clone(schema)),
+            Offer::Nothing | Offer::BySession => None,
+        };
         let outgoing = Mutex::new(Outgoing::new(stream, terms.coalesce));
         Self {
             peer,
             terms,
-            schema: SetOnce::new(),
+            schema: SetOnce::new_with(known),
             outgoing,
             wake_writer: Notify::new(),
             room: Notify::new(),
@@ -198,7 +220,7 @@ impl Link for Connection {
     }
 
     fn serve(&self, schema: Arc<ServiceSchema>) {
-        // It is set once in a connection's life; a second time changes nothing.
+        // The terms may have named it already; it is the same then.
         let _ = self.schema.set(schema);
     }
 

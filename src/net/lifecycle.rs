@@ -51,7 +51,7 @@ impl Connection {
         let link: Arc<dyn Link> = Arc::clone(&self) as _;
         self.terms.counters.connection_opened();
         self.log(Level::Info, "connection opened", "");
-        if self.terms.serves {
+        if self.terms.serves() {
             lane.push(&link, [Event::Opened]);
         }
         let mut life = Life {
@@ -62,11 +62,9 @@ impl Connection {
         life.over = true;
         self.close();
         self.terms.counters.connection_closed(reason.kind);
-        let rejected = matches!(reason.kind, CloseKind::Rejected(_));
-        let level = if rejected {
-            Level::Warning
-        } else {
-            Level::Info
+        let level = match reason.kind.refused_by_connection() {
+            Some(_) => Level::Warning,
+            None => Level::Info,
         };
         let more = format!(" kind={} reason={:?}", reason.kind.label(), reason.text);
         self.log(level, "connection closed", &more);
@@ -102,7 +100,7 @@ impl Connection {
             self.close();
             self.lose();
         }
-        if self.terms.serves {
+        if self.terms.serves() {
             lane.push(link, [Event::Closed(reason.clone())]);
         } else {
             self.finish(reason.clone());
@@ -110,7 +108,10 @@ impl Connection {
         if clean && !write_closed {
             // Until the session has run what came in and says that it has nothing more to say.
             select! {
-                () = self.aborted.notified() => self.lose(),
+                () = self.aborted.notified() => {
+                    self.lose();
+                    return self.aborted_reason();
+                }
                 result = &mut writing => if result.is_err() { self.lose() },
             }
         }
@@ -135,7 +136,7 @@ impl Connection {
         lane: &Arc<Lane>,
         link: &Arc<dyn Link>,
     ) -> Result<(), CloseReason> {
-        let schema = if self.terms.serves {
+        let schema = if self.terms.serves() {
             Some(self.schema.wait().await)
         } else {
             None

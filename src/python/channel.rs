@@ -11,7 +11,7 @@ use pyo3::types::PyDict;
 use crate::call::{Event, Lane, Link, Processor, Session, Turn};
 use crate::metrics::Counters;
 use crate::net::client::{Channel as Calling, Delivery as UnderWay};
-use crate::net::connection::Terms;
+use crate::net::connection::{Offer as Offered, Terms};
 use crate::python::binding::Binding;
 use crate::python::callbacks::Callback;
 use crate::python::invoker::{Invoker, Offer, Servicing};
@@ -128,6 +128,9 @@ impl Channel {
         let options = options::channel(options, serves)?;
         let counters = Arc::<Counters>::default();
         let codec = IndexedCodec::new(indexed.layout);
+        let offer = binding.as_ref().map_or(Offered::Nothing, |binding| {
+            Offered::Service(Arc::clone(&binding.get().schema))
+        });
         let session: Arc<dyn Session> = match binding {
             None => Arc::new(Deaf),
             Some(binding) => Arc::new(Invoker::new(Arc::new(Servicing {
@@ -143,7 +146,7 @@ impl Channel {
         let terms = Arc::new(Terms {
             codec: Arc::new(codec),
             coalesce: indexed.coalesce,
-            serves,
+            offer,
             counters: Arc::clone(&counters),
             journal: Arc::clone(&process.get().journal),
         });

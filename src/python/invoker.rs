@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
@@ -84,8 +83,8 @@ struct Open {
 pub(super) struct Invoker {
     servicing: Arc<Servicing>,
     open: Mutex<Option<Open>>,
-    /// The connection ends, and what still waits of it is not run.
-    refusing: AtomicBool,
+    /// Why this session ended the connection; what still waits of it is not run.
+    refused: Mutex<Option<CloseReason>>,
 }
 
 impl fmt::Debug for Invoker {
@@ -109,12 +108,22 @@ impl Invoker {
         Self {
             servicing,
             open: Mutex::new(None),
-            refusing: AtomicBool::new(false),
+            refused: Mutex::new(None),
         }
     }
 
     fn current(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, Option<CloseReason>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the connection; nothing more of it is run.
+    fn refuse(&self, link: &Arc<dyn Peer>, reason: CloseReason) {
+        *self.refusal() = Some(reason.clone());
+        link.abort(reason);
     }
 
     fn parts(&self, py: Python<'_>) -> Option<(Py<PyAny>, Py<Binding>)> {
@@ -124,7 +133,7 @@ impl Invoker {
     }
 
     fn opened(&self, py: Python<'_>, link: &Arc<dyn Peer>, turn: &mut Turn<'_>) {
-        self.refusing.store(false, Ordering::Relaxed);
+        *self.refusal() = None;
         match self.make_service(py, link) {
             Ok(Open { channel, binding }) => {
                 link.serve(Arc::clone(&binding.get().schema));
@@ -142,10 +151,9 @@ impl Invoker {
                 }
             }
             Err(error) => {
-                self.refusing.store(true, Ordering::Relaxed);
                 self.hook_failed(py, "factory", link, error);
                 let text = "the factory made no service for this connection";
-                link.abort(CloseReason::new(CloseKind::ServiceFailed, text));
+                self.refuse(link, CloseReason::new(CloseKind::ServiceFailed, text));
             }
         }
     }
@@ -175,6 +183,8 @@ impl Invoker {
         reason: CloseReason,
         turn: &mut Turn<'_>,
     ) {
+        // What this session refused may have reached the connection when it had ended already.
+        let reason = self.refusal().take().unwrap_or(reason);
         // All that came in was run: nothing more will be said.
         link.finish(reason.clone());
         let Some(Open { channel, binding }) = self.current().take() else {
@@ -262,7 +272,7 @@ impl Invoker {
         ) else {
             return self.not_run();
         };
-        if self.refusing.load(Ordering::Relaxed) {
+        if self.refusal().is_some() {
             return self.not_run();
         }
         let request = match parse(py, bound, &call.body) {
@@ -300,16 +310,14 @@ impl Invoker {
             ..
         } = &*self.servicing;
         counters.call_ended(Outcome::Failed(Code::InvalidArgument));
+        counters.rejected(RejectReason::BadBody);
         let text = format!("bad request for {method}: {fault}");
+        let peer = link.peer();
+        let refused = format!("request refused peer={peer} kind=bad_body reason={text:?}");
+        self.servicing.log(Level::Warning, refused);
         if *close_on_bad_body {
-            self.refusing.store(true, Ordering::Relaxed);
             let kind = CloseKind::Rejected(RejectReason::BadBody);
-            link.abort(CloseReason::new(kind, text));
-        } else {
-            counters.rejected(RejectReason::BadBody);
-            let peer = link.peer();
-            let skipped = format!("request skipped peer={peer} kind=bad_body reason={text:?}");
-            self.servicing.log(Level::Warning, skipped);
+            self.refuse(link, CloseReason::new(kind, text));
         }
     }
 

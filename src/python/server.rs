@@ -9,7 +9,7 @@ use pyo3::types::PyDict;
 
 use crate::call::Session;
 use crate::net::address::Address;
-use crate::net::connection::Terms;
+use crate::net::connection::{Offer as Offered, Terms};
 use crate::net::server::{Cut, Listener, Server as Serving};
 use crate::python::binding::Binding;
 use crate::python::invoker::{Invoker, Offer, Servicing};
@@ -73,6 +73,9 @@ impl Server {
         reuse_port: bool,
     ) -> PyResult<Self> {
         let indexed = Indexed::one_way(protocol)?;
+        let offered = shared.as_ref().map_or(Offered::BySession, |binding| {
+            Offered::Service(Arc::clone(&binding.get().schema))
+        });
         let offer = shared.map_or_else(|| Offer::Factory(factory), Offer::Shared);
         let Workers {
             counters,
@@ -91,7 +94,7 @@ impl Server {
         let terms = Arc::new(Terms {
             codec: Arc::new(IndexedCodec::new(indexed.layout)),
             coalesce: indexed.coalesce,
-            serves: true,
+            offer: offered,
             counters: Arc::clone(counters),
             journal: Arc::clone(&process.get().journal),
         });

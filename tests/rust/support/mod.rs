@@ -20,7 +20,7 @@ use _core::metrics::{Counters, Value};
 use _core::net::Runtime;
 use _core::net::address::Address;
 use _core::net::client::{Channel, ChannelOptions};
-use _core::net::connection::Terms;
+use _core::net::connection::{Offer, Terms};
 use _core::net::server::{Cut, Listener, OpenSession, Server};
 use _core::schema::ServiceSchema;
 use _core::wire::indexed::{IndexedCodec, Layout};
@@ -217,7 +217,11 @@ impl House {
         Arc::new(Terms {
             codec: Arc::new(IndexedCodec::new(Layout::default())),
             coalesce: true,
-            serves,
+            offer: if serves {
+                Offer::BySession
+            } else {
+                Offer::Nothing
+            },
             counters: Arc::clone(&self.counters),
             journal: Arc::new(Journal::default()),
         })
