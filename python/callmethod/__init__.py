@@ -5,11 +5,12 @@ the `RpcChannel` that their stubs want; framing, networking and dispatch are don
 """
 
 from callmethod import service
-from callmethod.channel import Channel, PeerChannel
+from callmethod.channel import Channel
 from callmethod.codec import Frame, IndexedCodec
 from callmethod.controller import Controller, ServerController
 from callmethod.errors import Code, Disconnect, RpcError, RpcException, WireError
 from callmethod.options import ChannelOptions
+from callmethod.peer_channel import PeerChannel
 from callmethod.protocols import Indexed
 from callmethod.schema import MethodTable
 from callmethod.server import Server, StopSummary

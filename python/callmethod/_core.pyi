@@ -5,8 +5,8 @@ from typing import Any, Final, TypeAlias, final
 
 from typing_extensions import Self, disjoint_base
 
-from callmethod.channel import PeerChannel
 from callmethod.options import ChannelOptions
+from callmethod.peer_channel import PeerChannel
 from callmethod.protocols import Indexed
 from callmethod.stats import Stats
 

@@ -1,4 +1,4 @@
-"""The channels: to a server, and back to whoever called."""
+"""The channel to a server."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from callmethod import _core, _process
 from callmethod._binding import bind
+from callmethod._calling import OutgoingCall, check_done, serialized, settling
 from callmethod._loop import AsyncRunner
-from callmethod.controller import OutgoingCall
 from callmethod.errors import Code, RpcError
 from callmethod.options import ChannelOptions, check_seconds
 from callmethod.protocols import Indexed
@@ -23,116 +23,10 @@ if TYPE_CHECKING:
 
     from callmethod.stats import Stats
 
-__all__ = ["Channel", "PeerChannel"]
+__all__ = ["Channel"]
 
 HASTE_SECONDS = 0.1
 """Time for what was sent to leave when somebody is waiting for more than the channel."""
-
-
-def _serialized(method_descriptor: Any, request: Any) -> bytes:
-    wanted = method_descriptor.input_type.full_name
-    given = getattr(getattr(request, "DESCRIPTOR", None), "full_name", None)
-    if given != wanted or isinstance(request, type):
-        name = f"class {given}" if isinstance(request, type) else given or type(request).__name__
-        raise TypeError(f"{method_descriptor.full_name} takes a {wanted}, not a {name}")
-    body: bytes = request.SerializeToString()
-    return body
-
-
-def _check_done(done: Any) -> None:
-    if done is not None and not callable(done):
-        raise TypeError(f"done must be callable or None, not {type(done).__name__}")
-
-
-class PeerChannel(RpcChannel):
-    """The way back to a caller, on the connection that the call came by.
-
-    There is one for a connection; it may be kept and used from any thread. Its calls never wait:
-    where more than 4 MiB are unread by the peer they fail.
-    """
-
-    def __init__(self, link: _core.Link) -> None:
-        """Not for users: handlers find theirs in `controller.rpc_channel`."""
-        self._link = link
-        self._made_in = _process.generation
-
-    @property
-    def peer(self) -> str:
-        """Where the peer is, `127.0.0.1:40001` for one."""
-        return self._link.peer
-
-    @property
-    def protocol(self) -> str:
-        """Name of the protocol spoken."""
-        return self._link.protocol
-
-    @property
-    def connected(self) -> bool:
-        """Whether calls can still be sent."""
-        return self._link.connected
-
-    def close(self) -> None:
-        """Write what waits, then close the connection."""
-        _process.check(self._made_in, "channel")
-        self._link.close()
-
-    def CallMethod(
-        self,
-        method_descriptor: Any,
-        rpc_controller: Any,
-        request: Any,
-        response_class: Any,
-        done: Callable[..., Any] | None,
-    ) -> None:
-        """Call a method of the peer's service.
-
-        Raises:
-            RpcError: RESOURCE_EXHAUSTED (too much is unread), UNAVAILABLE (the connection is
-                gone); with `done`, the controller is told instead.
-            TypeError: the request is not the method's.
-            ValueError: the request is larger than a frame may be.
-            google.protobuf.message.EncodeError: the request lacks required fields.
-        """
-        _process.check(self._made_in, "channel")
-        _check_done(done)
-        body = _serialized(method_descriptor, request)
-        call = OutgoingCall(rpc_controller)
-        error: RpcError | None = None
-        try:
-            self._link.call(method_descriptor.index, body)
-        except RpcError as failure:
-            error = failure
-        except BaseException:
-            call.withdraw()
-            raise
-        if done is not None:
-            _post(call, done, error)
-            return
-        call.end(error)
-        if error is not None:
-            raise error
-
-    def __repr__(self) -> str:
-        """Return the peer and whether it is still there."""
-        state = "" if self.connected else " gone"
-        return f"<{type(self).__name__} {self.peer}{state}>"
-
-
-def _post(call: OutgoingCall, done: Callable[..., Any], error: RpcError | None) -> None:
-    shared = _process.current()
-    if shared is None:
-        raise RuntimeError("no server or channel is left to run callbacks")
-    shared.post(_settle(call, done), error)
-
-
-def _settle(call: OutgoingCall, done: Callable[..., Any]) -> Callable[[RpcError | None], None]:
-    def settle(error: RpcError | None) -> None:
-        try:
-            call.end(error)
-        finally:
-            done(None)
-
-    return settle
 
 
 class Channel(RpcChannel):
@@ -253,10 +147,10 @@ class Channel(RpcChannel):
             google.protobuf.message.EncodeError: the request lacks required fields.
         """
         _process.check(self._made_in, "channel")
-        _check_done(done)
+        check_done(done)
         if done is None:
             _refuse_on_loop("a call without done=")
-        body = _serialized(method_descriptor, request)
+        body = serialized(method_descriptor, request)
         call = OutgoingCall(rpc_controller)
         try:
             if done is None:
@@ -283,7 +177,7 @@ class Channel(RpcChannel):
     def _call_back(
         self, call: OutgoingCall, index: int, body: bytes, done: Callable[..., Any]
     ) -> None:
-        settle = _settle(call, done)
+        settle = settling(call, done)
         try:
             sent = self._core.call_now(index, body)
         except RpcError as error:

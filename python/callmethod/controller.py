@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from callmethod._core import ServerController
 from callmethod.errors import Code, RpcError
@@ -139,49 +139,3 @@ class Controller(RpcController):
             closures, self._closures = self._closures, ()
         for closure in closures:
             closure()
-
-
-class OutgoingCall:
-    """What a channel does with whatever controller it was given: ours, another's or none."""
-
-    def __init__(self, controller: Any) -> None:
-        """Begin a call.
-
-        Raises:
-            RuntimeError: the controller is a handler's, or its call is under way.
-        """
-        if isinstance(controller, ServerController):
-            raise RuntimeError(  # noqa: TRY004  (the type is right, its use is not)
-                "this is the controller of the call being handled; "
-                "pass None or a new callmethod.Controller() to call out"
-            )
-        self._controller = controller
-        self._ours = controller if isinstance(controller, Controller) else None
-        if self._ours is not None:
-            self._ours._begin()
-
-    def timeout(self, default: float | None) -> float | None:
-        """Return the controller's timeout, or `default` where it names none."""
-        if self._ours is not None:
-            named = self._ours._timeout
-        else:
-            named = getattr(self._controller, "timeout", UNSET)
-        return default if isinstance(named, Unset) else named
-
-    def cancel_by(self, cancel: Callable[[], object]) -> None:
-        """Let the controller cancel the call."""
-        if self._ours is not None:
-            self._ours._cancel_by(cancel)
-
-    def end(self, error: RpcError | None) -> None:
-        """Tell the controller how the call ended."""
-        if self._ours is not None:
-            self._ours._end(error)
-        elif error is not None and self._controller is not None:
-            self._controller.SetFailed(error.text)
-
-    def withdraw(self) -> None:
-        """Forget the call: it could not even be made."""
-        if self._ours is not None:
-            self._ours._end(None)
-            self._ours.code = None

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextvars
-import dataclasses
-import os
 import signal
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _core, _process
-from callmethod._binding import bind, check_service
-from callmethod._loop import AsyncRunner
+from callmethod._binding import check_service
+from callmethod._running import Offer, Running, StopSummary
 from callmethod.options import check_seconds
 from callmethod.protocols import Indexed
 from callmethod.stats import nothing_yet
@@ -23,25 +20,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from callmethod.channel import PeerChannel
+    from callmethod.peer_channel import PeerChannel
     from callmethod.stats import Stats
 
 __all__ = ["Server", "StopSummary"]
-
-
-@dataclasses.dataclass(frozen=True)
-class StopSummary:
-    """What a stop did not let end.
-
-    Attributes:
-        connections_cut: still open when the grace ended.
-        calls_cut: came in and were never started.
-        calls_running: handlers that still ran when all was over.
-    """
-
-    connections_cut: int = 0
-    calls_cut: int = 0
-    calls_running: int = 0
 
 
 class Server:
@@ -80,7 +62,7 @@ class Server:
         self._services: list[Any] = []
         self._factories: list[Callable[[PeerChannel], Any]] = []
         self._made_in = _process.generation
-        self._running: _Running | None = None
+        self._running: Running | None = None
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._summary: StopSummary | None = None
@@ -125,14 +107,14 @@ class Server:
             if self._running is not None or self._summary is not None:
                 raise RuntimeError("a server starts once")
             offer = self._offer()
-            self._running = _Running(
+            self._running = Running(
                 self._bind, self._protocol, offer, self._max_workers, self._reuse_port
             )
 
-    def _offer(self) -> _Offer:
+    def _offer(self) -> Offer:
         """Return the one service or factory that the indexed protocol serves."""
-        services = [_Offer(service=service) for service in self._services]
-        factories = [_Offer(factory=factory) for factory in self._factories]
+        services = [Offer(service=service) for service in self._services]
+        factories = [Offer(factory=factory) for factory in self._factories]
         wanted = self._protocol.service
         if wanted is not None:
             names = [service.GetDescriptor().full_name for service in self._services]
@@ -160,7 +142,7 @@ class Server:
         """
         return self._started().core.address
 
-    def _started(self) -> _Running:
+    def _started(self) -> Running:
         _process.check(self._made_in, "server")
         if self._running is None:
             raise RuntimeError("the server was not started")
@@ -256,65 +238,3 @@ def _one_protocol(protocols: Sequence[Indexed] | None) -> Indexed:
     (protocol,) = given
     _core.check_one_way(protocol)
     return protocol
-
-
-@dataclasses.dataclass(frozen=True)
-class _Offer:
-    """What is served: one object, or what a factory makes for each connection."""
-
-    service: Any = None
-    factory: Callable[[PeerChannel], Any] | None = None
-
-    def bind_for(self, channel: PeerChannel) -> _core.Binding:
-        return bind(self.service if self.factory is None else self.factory(channel))
-
-
-class _Running:
-    """A server between start and stop: its threads, and its place among what is shared."""
-
-    def __init__(
-        self,
-        address: str | socket.socket,
-        protocol: Indexed,
-        offer: _Offer,
-        max_workers: int,
-        reuse_port: bool,  # noqa: FBT001
-    ) -> None:
-        binding = bind(offer.service) if offer.factory is None else None
-        self._runner = AsyncRunner()
-        self._shared = _process.join(self)
-        self._workers = _core.Workers(self._shared.core)
-        self._threads = _process.start_threads(
-            "callmethod-worker", self._workers.run, count=max_workers
-        )
-        try:
-            self.core = _core.Server.start(
-                self._shared.core,
-                self._workers,
-                address if isinstance(address, str) else os.dup(address.fileno()),
-                protocol,
-                shared=binding,
-                factory=offer.bind_for,
-                context=contextvars.copy_context(),
-                submit=self._runner.submit,
-                reuse_port=reuse_port,
-            )
-        except BaseException:
-            self._leave()
-            raise
-
-    def stop(self, grace: float) -> StopSummary:
-        summary = StopSummary(*self.core.stop(grace))
-        self._leave()
-        return summary
-
-    def _leave(self) -> None:
-        self._runner.close()
-        self._workers.stop()
-        self._threads.join()
-        _process.leave(self._shared, self)
-
-    def at_exit(self) -> None:
-        self.core.abandon()
-        self._workers.stop()
-        self._threads.join(_process.JOIN_SECONDS / 5)

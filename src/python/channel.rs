@@ -14,9 +14,10 @@ use crate::net::client::{Channel as Calling, Delivery as UnderWay};
 use crate::net::connection::{Offer as Offered, Terms};
 use crate::python::binding::Binding;
 use crate::python::callbacks::Callback;
-use crate::python::invoker::{Invoker, Offer, Servicing};
+use crate::python::invoker::Invoker;
 use crate::python::options::{self, Indexed, seconds};
 use crate::python::process::Process;
+use crate::python::servicing::{Offer, Servicing};
 use crate::python::wait::wait;
 use crate::python::workers::Workers;
 use crate::python::{errors, stats};
@@ -24,16 +25,12 @@ use crate::status::Status;
 use crate::wire::Codec as _;
 use crate::wire::indexed::IndexedCodec;
 
-/// The session of a channel that serves nothing.
+/// The session of a channel that serves nothing: its lane never has an event.
 #[derive(Debug)]
 struct Deaf;
 
 impl Session for Deaf {
-    fn handle(&self, link: &Arc<dyn Link>, event: Event, _: &mut Turn<'_>) {
-        if let Event::Closed(reason) = event {
-            link.finish(reason);
-        }
-    }
+    fn handle(&self, _: &Arc<dyn Link>, _: Event, _: &mut Turn<'_>) {}
 }
 
 /// One channel, connected when needed.

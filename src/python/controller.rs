@@ -15,7 +15,7 @@ use crate::call::{Level, Link, LossListener};
 use crate::metrics::{Counters, Outcome};
 use crate::python::callbacks::{Callback, Callbacks};
 use crate::python::imports;
-use crate::python::invoker::Servicing;
+use crate::python::servicing::Servicing;
 use crate::status::{Code, Status};
 
 /// Closures that wait for the call to be cancelled or to end.

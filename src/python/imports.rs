@@ -16,6 +16,6 @@ macro_rules! imported {
 imported! {
     code: PyType = "callmethod.errors", "Code";
     rpc_error: PyType = "callmethod.errors", "RpcError";
-    peer_channel: PyType = "callmethod.channel", "PeerChannel";
+    peer_channel: PyType = "callmethod.peer_channel", "PeerChannel";
     disconnect: PyType = "callmethod.errors", "Disconnect";
 }

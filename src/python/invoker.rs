@@ -3,7 +3,6 @@
 //! It runs on a worker, in its turn at a connection's lane, so that nothing here needs a lock
 //! against a second call of the same connection.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,65 +12,16 @@ use pyo3::types::{PyBytes, PyTuple};
 use crate::call::{
     Call, CloseKind, CloseReason, Event, Level, Link as Peer, RejectReason, Session, Turn,
 };
-use crate::metrics::{Counters, Outcome};
+use crate::metrics::Outcome;
 use crate::python::binding::{Binding, BoundMethod};
 use crate::python::completion::{Done, Finish};
 use crate::python::controller::ServerController;
 use crate::python::errors::describe;
 use crate::python::link::Link;
 use crate::python::message::missing_fields;
-use crate::python::process::Process;
+use crate::python::servicing::{Offer, Servicing};
 use crate::python::{enter, imports};
 use crate::status::{Code, Status};
-
-/// Where the service of a connection comes from.
-#[derive(Debug)]
-pub(super) enum Offer {
-    /// The same for all connections.
-    Shared(Py<Binding>),
-    /// Called with the connection's channel; gives a `Binding`.
-    Factory(Py<PyAny>),
-}
-
-/// What all sessions of one server or channel share.
-#[derive(Debug)]
-pub(super) struct Servicing {
-    pub(super) process: Py<Process>,
-    pub(super) counters: Arc<Counters>,
-    pub(super) offer: Offer,
-    pub(super) close_on_bad_body: bool,
-    /// The `contextvars.Context` of which each handler gets a copy.
-    pub(super) context: Py<PyAny>,
-    /// Called with `(coroutine, context, finish)`; has the coroutine run on an event loop.
-    pub(super) submit: Py<PyAny>,
-    /// Methods whose first discarded response was written down.
-    pub(super) discards_logged: Mutex<HashSet<String>>,
-}
-
-impl Servicing {
-    /// A response came for which the wire has no way.
-    pub(super) fn discard_response(&self, method: &str) {
-        Counters::count(&self.counters.responses_discarded);
-        let mut logged = self
-            .discards_logged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if logged.contains(method) {
-            return;
-        }
-        logged.insert(method.to_owned());
-        drop(logged);
-        let text = format!(
-            "response discarded method={method}: this wire carries no answers; call back through \
-             controller.rpc_channel (said once a method)"
-        );
-        self.log(Level::Warning, text);
-    }
-
-    fn log(&self, level: Level, text: String) {
-        self.process.get().journal.write(level, text);
-    }
-}
 
 /// The service of one connection.
 struct Open {

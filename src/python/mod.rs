@@ -17,6 +17,7 @@ mod options;
 mod process;
 mod schema;
 mod server;
+mod servicing;
 mod stats;
 mod wait;
 mod workers;

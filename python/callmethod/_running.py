@@ -1,0 +1,96 @@
+"""A server between start and stop: its threads, and its place among what is shared."""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any
+
+from callmethod import _core, _process
+from callmethod._binding import bind
+from callmethod._loop import AsyncRunner
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from callmethod.peer_channel import PeerChannel
+    from callmethod.protocols import Indexed
+
+
+@dataclasses.dataclass(frozen=True)
+class StopSummary:
+    """What a stop did not let end.
+
+    Attributes:
+        connections_cut: still open when the grace ended.
+        calls_cut: came in and were never started.
+        calls_running: handlers that still ran when all was over.
+    """
+
+    connections_cut: int = 0
+    calls_cut: int = 0
+    calls_running: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Offer:
+    """What is served: one object, or what a factory makes for each connection."""
+
+    service: Any = None
+    factory: Callable[[PeerChannel], Any] | None = None
+
+    def bind_for(self, channel: PeerChannel) -> _core.Binding:
+        return bind(self.service if self.factory is None else self.factory(channel))
+
+
+class Running:
+    """A server between start and stop: its threads, and its place among what is shared."""
+
+    def __init__(
+        self,
+        address: str | socket.socket,
+        protocol: Indexed,
+        offer: Offer,
+        max_workers: int,
+        reuse_port: bool,  # noqa: FBT001
+    ) -> None:
+        binding = bind(offer.service) if offer.factory is None else None
+        self._runner = AsyncRunner()
+        self._shared = _process.join(self)
+        self._workers = _core.Workers(self._shared.core)
+        self._threads = _process.start_threads(
+            "callmethod-worker", self._workers.run, count=max_workers
+        )
+        try:
+            self.core = _core.Server.start(
+                self._shared.core,
+                self._workers,
+                address if isinstance(address, str) else os.dup(address.fileno()),
+                protocol,
+                shared=binding,
+                factory=offer.bind_for,
+                context=contextvars.copy_context(),
+                submit=self._runner.submit,
+                reuse_port=reuse_port,
+            )
+        except BaseException:
+            self._leave()
+            raise
+
+    def stop(self, grace: float) -> StopSummary:
+        summary = StopSummary(*self.core.stop(grace))
+        self._leave()
+        return summary
+
+    def _leave(self) -> None:
+        self._runner.close()
+        self._workers.stop()
+        self._threads.join()
+        _process.leave(self._shared, self)
+
+    def at_exit(self) -> None:
+        self.core.abandon()
+        self._workers.stop()
+        self._threads.join(_process.JOIN_SECONDS / 5)
