@@ -130,7 +130,8 @@ def test_the_users_own_controller_is_told_before_done(failing, wait_until):
 
 
 def test_an_own_controller_that_raises_harms_nobody_else(failing, wait_until, monkeypatch):
-    monkeypatch.setattr("sys.unraisablehook", lambda info: None)
+    mistakes = []
+    monkeypatch.setattr("sys.unraisablehook", lambda info: mistakes.append(info.exc_value))
 
     class Broken(OwnController):
         def SetFailed(self, reason):
@@ -140,6 +141,7 @@ def test_an_own_controller_that_raises_harms_nobody_else(failing, wait_until, mo
     failing.push(Broken(), Number(value=1), told.append)
     failing.push(None, Number(value=2), told.append)
     wait_until(lambda: told == [None, None])
+    wait_until(lambda: len(mistakes) == 1)
 
 
 def test_a_subclass_may_have_any_init(stub, failing, recorder, wait_until):

@@ -241,7 +241,8 @@ def test_a_log_handler_that_raises_stops_no_later_record(
     log, recorder, server_factory, raw_socket, wait_until, monkeypatch
 ):
     monkeypatch.setattr(logging, "raiseExceptions", False)
-    monkeypatch.setattr("sys.unraisablehook", lambda info: None)
+    told = []
+    monkeypatch.setattr("sys.unraisablehook", lambda info: told.append(info.exc_value))
     turns = []
 
     class Raises(logging.Handler):
@@ -257,6 +258,6 @@ def test_a_log_handler_that_raises_stops_no_later_record(
         for _ in range(3):
             raw_socket(server.address).close()
         wait_until(lambda: len(log.texts("connection closed")) == 3)
-        wait_until(lambda: len(turns) == 6)
+        wait_until(lambda: len(turns) == len(told) == 6)
     finally:
         logger.removeHandler(broken)

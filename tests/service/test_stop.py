@@ -72,10 +72,13 @@ def test_a_drain_goes_on_reading_until_the_peer_has_said_all(
     assert summary.connections_cut == 0
 
 
-def test_a_peer_that_never_ends_is_cut_after_the_grace(server_factory, raw_socket, recorder):
+def test_a_peer_that_never_ends_is_cut_after_the_grace(
+    server_factory, raw_socket, recorder, wait_until
+):
     server = server_factory(recorder)
     sock = raw_socket(server.address)
     sock.sendall(b"\x02")
+    wait_until(lambda: server.stats()["bytes_received_total"] == 1)
     started = time.monotonic()
     summary = server.stop(grace=0.3)
     assert 0.25 <= time.monotonic() - started < 3
