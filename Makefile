@@ -1,6 +1,6 @@
 # Everything one does here, each by one name. `make help` lists the names; CI runs three of them.
 #
-# Needed: a C compiler, make, Rust and Python >= 3.10. All else is fetched from PyPI and crates.io
+# Needed: a C compiler, make, Rust and Python >= 3.10. All else is fetched by pip and cargo
 # into folders that git ignores:
 #   .venv       tools, and callmethod as a development build (make test, make lint)
 #   .venv-demo  callmethod as users get it: the release wheel and protobuf, nothing more (make demo)
