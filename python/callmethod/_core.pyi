@@ -25,10 +25,12 @@ __all__ = [
     "ServerController",
     "Workers",
     "check_one_way",
+    "close_gate",
 ]
 
 MESSAGE_BYTES: Final[int]
 
+def close_gate() -> None: ...
 def check_one_way(protocol: Indexed) -> None: ...
 
 @disjoint_base

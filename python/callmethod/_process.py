@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 EXIT_SECONDS = 1.0
 """Time for what was sent to leave when the interpreter exits."""
+GATE_SECONDS = 0.01
+"""Time for threads to come out of the core before the interpreter exits."""
 JOIN_SECONDS = 0.5
 """Time for threads that were told to end."""
 
@@ -181,8 +183,14 @@ def _at_exit() -> None:
     if shared is None:
         return
     for member in list(shared.members):
-        member.at_exit()
+        try:
+            member.at_exit()
+        except Exception:  # noqa: BLE001  (the others are to be let go all the same)
+            report("exception while letting go at exit")
     shared.close()
+    # What is in the core now has a moment to leave it; what comes later stays outside.
+    _core.close_gate()
+    time.sleep(GATE_SECONDS)
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

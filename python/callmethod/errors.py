@@ -55,15 +55,36 @@ class RpcError(RpcException):
     """
 
     def __init__(self, code: Code, text: str = "", peer: str | None = None) -> None:
-        """Fail with `code`, which is not `Code.OK`."""
+        """Fail with `code`.
+
+        Raises:
+            ValueError: `code` is none.
+        """
         super().__init__(code, text, peer)
-        self.code = code
+        self.code = Code(code)
         self.text = text
         self.peer = peer
 
     def __str__(self) -> str:
         """Return code and text."""
         return f"{self.code.name}: {self.text}" if self.text else self.code.name
+
+
+def from_core(number: int, text: str, peer: str | None) -> RpcError:
+    """Make the exception of a status."""
+    return RpcError(Code(number), text, peer)
+
+
+def to_core(error: BaseException) -> tuple[int | None, str]:
+    """Return code and text of an `RpcError`; None and a description of anything else."""
+    if isinstance(error, RpcError) and error.code is not Code.OK:
+        return error.code.value, error.text
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  (its message is code of the user's)
+        return None, name
+    return None, f"{name}: {text}" if text else name
 
 
 class WireError(ValueError):

@@ -20,7 +20,7 @@ use crate::python::process::Process;
 use crate::python::servicing::{Offer, Servicing};
 use crate::python::wait::wait;
 use crate::python::workers::Workers;
-use crate::python::{errors, stats};
+use crate::python::{enter, errors, stats};
 use crate::status::Status;
 use crate::wire::Codec as _;
 use crate::wire::indexed::IndexedCodec;
@@ -165,6 +165,7 @@ impl Channel {
     /// Calls at once if that takes no waiting, and says whether it did. Raises `RpcError`, and
     /// `ValueError` for a call that cannot be sent at all, connected or not.
     fn call_now(&self, py: Python<'_>, index: u32, body: &[u8]) -> PyResult<bool> {
+        enter::gate(py);
         self.codec.call_head(index, None, body.len())?;
         match self.calling.call_now(index, body) {
             None => Ok(false),

@@ -11,7 +11,8 @@ use pyo3::prelude::*;
 use crate::call::Hold;
 use crate::metrics::{Counters, Outcome};
 use crate::python::controller::ServerController;
-use crate::python::errors::status_of;
+use crate::python::enter;
+use crate::python::errors::Described;
 use crate::python::message::missing_fields;
 use crate::status::{Code, Status};
 
@@ -83,9 +84,9 @@ impl Done {
     /// Ends the call with what its handler raised.
     pub(super) fn raise(&self, py: Python<'_>, error: PyErr) {
         let controller = self.controller.get();
-        let status = status_of(py, &error);
-        controller.end(Outcome::Failed(status.code));
-        controller.log_raised(py, &status, error);
+        let described = Described::of(py, &error);
+        controller.end(Outcome::Failed(described.status.code));
+        controller.log_raised(py, &described, error);
     }
 }
 
@@ -93,7 +94,8 @@ impl Done {
 impl Done {
     /// Ends the call. A second call raises `RuntimeError`.
     #[pyo3(signature = (response=None, /))]
-    fn __call__(&self, response: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    fn __call__(&self, py: Python<'_>, response: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        enter::gate(py);
         if self.called.swap(true, Ordering::AcqRel) {
             let controller = self.controller.get();
             Counters::count(&controller.servicing().counters.late_endings);
@@ -142,6 +144,7 @@ impl Finish {
         result: Option<Bound<'_, PyAny>>,
         exception: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        enter::gate(py);
         let outcome = self.done.as_ref().map_or(Ok(()), |done| {
             let done = done.get();
             match (result, exception) {

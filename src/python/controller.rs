@@ -14,7 +14,7 @@ use pyo3::types::PyDict;
 use crate::call::{Level, Link, LossListener};
 use crate::metrics::{Counters, Outcome};
 use crate::python::callbacks::{Callback, Callbacks};
-use crate::python::imports;
+use crate::python::errors::Described;
 use crate::python::servicing::Servicing;
 use crate::status::{Code, Status};
 
@@ -145,10 +145,9 @@ impl ServerController {
     }
 
     /// Writes down what the handler raised; an `RpcError` is an answer and needs no traceback.
-    pub(super) fn log_raised(&self, py: Python<'_>, status: &Status, error: PyErr) {
-        let line = self.failure_line("handler raised", status);
-        let answer = imports::rpc_error(py).is_ok_and(|class| error.is_instance(py, class));
-        let attached: Option<Box<dyn Any + Send>> = if answer {
+    pub(super) fn log_raised(&self, py: Python<'_>, described: &Described, error: PyErr) {
+        let line = self.failure_line("handler raised", &described.status);
+        let attached: Option<Box<dyn Any + Send>> = if described.is_answer {
             None
         } else {
             Some(Box::new(error.into_value(py).into_any()))

@@ -7,10 +7,16 @@
 //! process is about to end, and nothing of the thread's is touched any more. PyO3 does the same
 //! where it attaches a thread, but not where it calls.
 
+//!
+//! What cannot be guarded so is Python code that runs where nobody called it: a finalizer that a
+//! garbage collection or the release of a last reference starts. Against that there is a gate: once
+//! the interpreter is about to exit, a thread that comes to us parks before it does anything.
+
 #![allow(unsafe_code)]
 
 use std::mem;
-use std::thread;
+use std::sync::OnceLock;
+use std::thread::{self, ThreadId};
 
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
@@ -28,6 +34,27 @@ impl Drop for ParkWhenUnwound {
         loop {
             thread::park();
         }
+    }
+}
+
+/// The thread on which the interpreter exits, once it does.
+static EXITING: OnceLock<ThreadId> = OnceLock::new();
+
+/// Closes the gate: from now on only the calling thread gets through.
+pub(super) fn close_gate() {
+    // A second exit of one process cannot be.
+    let _ = EXITING.set(thread::current().id());
+}
+
+/// Lets the thread through unless the interpreter is about to exit on another one.
+///
+/// Everything that Python calls from a thread which may be running then begins with this.
+pub(super) fn gate(py: Python<'_>) {
+    if EXITING
+        .get()
+        .is_some_and(|&exiting| exiting != thread::current().id())
+    {
+        py.detach(|| drop(ParkWhenUnwound));
     }
 }
 

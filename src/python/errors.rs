@@ -4,7 +4,7 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::net::address::AddressError;
-use crate::python::imports;
+use crate::python::{enter, imports};
 use crate::schema::SchemaError;
 use crate::status::{Code, Status};
 use crate::wire::EncodeError;
@@ -16,8 +16,10 @@ pub(super) fn rpc_error<'py>(
     status: &Status,
     peer: Option<&str>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let code = imports::code(py)?.call1((status.code.number(),))?;
-    imports::rpc_error(py)?.call1((code, &status.text, peer))
+    enter::call(
+        imports::rpc_error(py)?,
+        (status.code.number(), &status.text, peer),
+    )
 }
 
 /// The same, to be raised.
@@ -25,35 +27,26 @@ pub(super) fn raised(py: Python<'_>, status: &Status, peer: Option<&str>) -> PyE
     rpc_error(py, status, peer).map_or_else(|error| error, PyErr::from_value)
 }
 
-/// The status that an exception of a handler stands for.
-pub(super) fn status_of(py: Python<'_>, error: &PyErr) -> Status {
-    let value = error.value(py);
-    let read = || -> PyResult<Option<Status>> {
-        if !value.is_instance(imports::rpc_error(py)?)? {
-            return Ok(None);
-        }
-        let number: u8 = value.getattr("code")?.getattr("value")?.extract()?;
-        let text: String = value.getattr("text")?.extract()?;
-        Ok(Code::from_number(number)
-            .filter(|&code| code != Code::Ok)
-            .map(|code| Status::new(code, text)))
-    };
-    read()
-        .ok()
-        .flatten()
-        .unwrap_or_else(|| Status::new(Code::Internal, describe(py, error)))
+/// What an exception says: of an `RpcError` its own code and text, of others INTERNAL, type and
+/// message.
+pub(super) struct Described {
+    pub(super) status: Status,
+    /// Whether it is an `RpcError`: an answer, not an accident.
+    pub(super) is_answer: bool,
 }
 
-/// Type and message of an exception; one whose `str` fails is described by its type alone.
-pub(super) fn describe(py: Python<'_>, error: &PyErr) -> String {
-    let name = error
-        .get_type(py)
-        .name()
-        .map_or_else(|_| "exception".to_owned(), |n| n.to_string());
-    match error.value(py).str() {
-        Ok(text) if text.to_string().is_empty() => name,
-        Ok(text) => format!("{name}: {text}"),
-        Err(_) => name,
+impl Described {
+    /// Asks Python, since the message of an exception is made by code of the user's.
+    pub(super) fn of(py: Python<'_>, error: &PyErr) -> Self {
+        let ask = || -> PyResult<(Option<u8>, String)> {
+            enter::call(imports::describe(py)?, (error.value(py),))?.extract()
+        };
+        let (number, text) = ask().unwrap_or_else(|_| (None, "an exception".to_owned()));
+        let code = number.and_then(Code::from_number);
+        Self {
+            status: Status::new(code.unwrap_or(Code::Internal), text),
+            is_answer: code.is_some(),
+        }
     }
 }
 

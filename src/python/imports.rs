@@ -5,7 +5,13 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 macro_rules! imported {
-    ($($name:ident: $kind:ty = $module:literal, $attribute:literal;)*) => {$(
+    ($($name:ident: $kind:ty = $module:literal, $attribute:literal;)*) => {
+        /// Imports all of them now, while the interpreter is whole.
+        pub(super) fn load(py: Python<'_>) -> PyResult<()> {
+            $($name(py)?;)*
+            Ok(())
+        }
+        $(
         pub(super) fn $name(py: Python<'_>) -> PyResult<&Bound<'_, $kind>> {
             static CELL: PyOnceLock<Py<$kind>> = PyOnceLock::new();
             CELL.import(py, $module, $attribute)
@@ -14,8 +20,8 @@ macro_rules! imported {
 }
 
 imported! {
-    code: PyType = "callmethod.errors", "Code";
-    rpc_error: PyType = "callmethod.errors", "RpcError";
+    rpc_error: PyAny = "callmethod.errors", "from_core";
+    describe: PyAny = "callmethod.errors", "to_core";
     peer_channel: PyType = "callmethod.peer_channel", "PeerChannel";
     disconnect: PyType = "callmethod.errors", "Disconnect";
 }

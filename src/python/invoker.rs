@@ -16,7 +16,7 @@ use crate::metrics::Outcome;
 use crate::python::binding::{Binding, BoundMethod};
 use crate::python::completion::{Done, Finish};
 use crate::python::controller::ServerController;
-use crate::python::errors::describe;
+use crate::python::errors::Described;
 use crate::python::link::Link;
 use crate::python::message::missing_fields;
 use crate::python::servicing::{Offer, Servicing};
@@ -144,7 +144,7 @@ impl Invoker {
             return;
         };
         let told = imports::disconnect(py)
-            .and_then(|class| class.call1((reason.kind.label(), reason.text)));
+            .and_then(|class| enter::call(class, (reason.kind.label(), reason.text)));
         match told {
             Ok(told) => self.run_hook(
                 hook.bind(py),
@@ -181,7 +181,7 @@ impl Invoker {
     }
 
     fn hook_failed(&self, py: Python<'_>, what: &str, link: &Arc<dyn Peer>, error: PyErr) {
-        let (peer, text) = (link.peer(), describe(py, &error));
+        let (peer, text) = (link.peer(), Described::of(py, &error).status.text);
         let failure = format!("{what} failed peer={peer} text={text:?}");
         let attached = Box::new(error.into_value(py).into_any());
         self.servicing
@@ -193,7 +193,12 @@ impl Invoker {
 
     /// A context of its own for one handler.
     fn context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.servicing.context.bind(py).call_method0("copy")
+        let copy = self
+            .servicing
+            .context
+            .bind(py)
+            .getattr(pyo3::intern!(py, "copy"))?;
+        enter::call(&copy, ())
     }
 
     /// Has a coroutine run on its event loop; the lane goes on when it has ended.
@@ -304,7 +309,7 @@ impl Invoker {
         if let Err(error) = handed {
             done.get().raise(py, error);
             // It never ran; without this Python would warn that nobody awaited it.
-            result.call_method0("close").map(drop)?;
+            enter::call(&result.getattr("close")?, ())?;
         }
         Ok(())
     }
@@ -316,7 +321,7 @@ fn parse<'py>(
     bound: &BoundMethod,
     body: &[u8],
 ) -> Result<Bound<'py, PyAny>, String> {
-    let told = |error: PyErr| describe(py, &error);
+    let told = |error: PyErr| Described::of(py, &error).status.text;
     let request = enter::call(bound.parse.bind(py), (PyBytes::new(py, body),)).map_err(told)?;
     if bound.request_has_required {
         let missing = missing_fields(&request).map_err(told)?;

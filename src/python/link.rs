@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use crate::call::{CloseKind, CloseReason, Link as Peer};
-use crate::python::errors;
+use crate::python::{enter, errors};
 
 /// A connection as its own end sees it.
 #[pyclass(frozen, module = "callmethod._core")]
@@ -36,6 +36,7 @@ impl Link {
     /// Calls a method of the peer's service; never waits. Raises `RpcError`, and
     /// `ValueError` for a call that cannot be sent at all.
     fn call(&self, py: Python<'_>, index: u32, body: &[u8]) -> PyResult<()> {
+        enter::gate(py);
         let sent = self.link.call(index, body);
         sent.map_err(|status| errors::failed(py, &status, self.link.peer()))
     }

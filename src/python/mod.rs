@@ -51,6 +51,12 @@ mod _core {
     use super::server::Server;
     #[pymodule_export]
     use super::workers::Workers;
+    /// Lets no thread but this one into the core any more: the interpreter exits.
+    #[pyfunction]
+    fn close_gate() {
+        super::enter::close_gate();
+    }
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::controller::settle_dicts(module.py())

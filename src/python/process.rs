@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use crate::call::{Journal, Level, Record};
 use crate::net::Runtime;
 use crate::python::callbacks::{Callback, Callbacks};
-use crate::python::errors;
+use crate::python::{enter, errors, imports};
 
 /// Level as `logging` numbers it, text, exception.
 type LogLine = (u8, String, Option<Py<PyAny>>);
@@ -35,7 +35,8 @@ impl Process {
 #[pymethods]
 impl Process {
     #[new]
-    fn new() -> PyResult<Self> {
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        imports::load(py)?;
         let runtime = Runtime::start()
             .map_err(|error| errors::os_error(&error, "starting the I/O thread"))?;
         Ok(Self {
@@ -54,6 +55,7 @@ impl Process {
             Level::Error => 40,
         };
         let records = py.detach(|| self.journal.take())?;
+        enter::gate(py);
         let exception = |record: Record| -> Option<Py<PyAny>> {
             record.attached?.downcast().ok().map(|exception| *exception)
         };
@@ -66,6 +68,7 @@ impl Process {
         let Some(callbacks) = py.detach(|| self.callbacks.take()) else {
             return Ok(None);
         };
+        enter::gate(py);
         let with_args = |callback: Callback| callback.into_python(py);
         callbacks
             .into_iter()

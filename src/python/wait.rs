@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use crate::python::errors;
+use crate::python::{enter, errors};
 
 /// How long a signal can go unheard.
 const SLICE: Duration = Duration::from_millis(50);
@@ -21,6 +21,7 @@ pub(super) fn wait<T: Send>(py: Python<'_>, mut receiver: Receiver<T>) -> PyResu
             let outcome = receiver.recv_timeout(SLICE);
             (receiver, outcome)
         });
+        enter::gate(py);
         py.check_signals()?;
         match outcome {
             Ok(message) => return Ok(message),

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 use crate::call::{Level, Processor};
 use crate::metrics::Counters;
+use crate::python::enter;
 use crate::python::process::Process;
 
 /// The workers of one processor.
@@ -34,6 +35,7 @@ impl Workers {
     /// Runs what there is to run until `stop` was called and nothing is left.
     fn run(&self, py: Python<'_>) {
         while let Some(lane) = py.detach(|| self.processor.next()) {
+            enter::gate(py);
             if catch_unwind(AssertUnwindSafe(|| lane.run())).is_err() {
                 Counters::count(&self.counters.panics);
                 let text = "panic in a handler's thread; please report it".to_owned();

@@ -103,6 +103,9 @@ server.start()
 host, port = server.address.rsplit(":", 1)
 
 
+streams = []
+
+
 # The end of the process cuts the connections under these threads.
 def stream():
     with contextlib.suppress(OSError), socket.create_connection((host, int(port))) as sock:
@@ -114,6 +117,7 @@ def stream():
                     pass
 
         threading.Thread(target=drain, daemon=True).start()
+        streams.append(sock)
         while True:
             sock.sendall(data)
             if endless:
@@ -155,6 +159,7 @@ if way == "threads":
         threading.Thread(target=until_closed, args=(call,), daemon=True).start()
     wait_until(lambda: nobody.stats()["connect_failures_total"])
 
+wait_until(lambda: kind == "callbacks" or len(streams) == WORKERS)
 wait_until(lambda: len(entered) >= (WORKERS if endless else 300))
 say("ready")
 if way == "raise":
