@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from callmethod.controller import UNSET, Controller, ServerController, Unset
@@ -48,6 +49,8 @@ class OutgoingCall:
                 "this is the controller of the call being handled; "
                 "pass None or a new callmethod.Controller() to call out"
             )
+        # Held by CallMethod until it returns, so that no callback comes before that.
+        self.being_made = threading.Lock()
         self._controller = controller
         self._ours = controller if isinstance(controller, Controller) else None
         if self._ours is not None:
@@ -84,6 +87,8 @@ def settling(call: OutgoingCall, done: Callable[..., Any]) -> Callable[[RpcError
     """Return what ends `call` and calls `done`, for the thread of callbacks."""
 
     def settle(error: RpcError | None) -> None:
+        with call.being_made:
+            pass
         try:
             call.end(error)
         finally:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from callmethod import _core
 
 logger = logging.getLogger("callmethod")
@@ -20,36 +17,28 @@ def drain(process: _core.Process) -> None:
         # Popped, since an exception held here would outlive its line by one wait.
         records.reverse()
         while records:
-            _write(*records.pop())
+            write(*records.pop())
 
 
-def _write(level: int, text: str, exception: BaseException | None) -> None:
+def write(level: int, text: str, exception: BaseException | None) -> None:
+    """Log one line; a log handler that raises is reported and stops nothing."""
     try:
         logger.log(level, "%s", text, exc_info=exception)
-    except Exception:  # noqa: BLE001  (a user's log handler must not stop the log)
-        report("exception in a log handler")
+    except Exception as error:  # noqa: BLE001  (code of the user's)
+        report(error)
 
 
-def report(what: str) -> None:
-    """Hand the exception being handled to `sys.unraisablehook`."""
-    error = sys.exc_info()[1]
-    if error is not None:
-        sys.unraisablehook(Unraisable(error, what))
+def report(error: BaseException) -> None:
+    """Hand an exception to `sys.unraisablehook`."""
+    # Only the interpreter can make what the hook takes, and does so for a failing finalizer.
+    _Unraisable(error)
 
 
-class Unraisable:
-    """What `sys.unraisablehook` takes, with the fields of `sys.UnraisableHookArgs`."""
+class _Unraisable:
+    """Raises in its finalizer."""
 
-    exc_type: type[BaseException]
-    exc_value: BaseException | None
-    exc_traceback: TracebackType | None
-    err_msg: str | None
-    object: Any
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
 
-    def __init__(self, error: BaseException, what: str) -> None:
-        """Describe an exception that has nowhere to go."""
-        self.exc_type = type(error)
-        self.exc_value = error
-        self.exc_traceback = error.__traceback__
-        self.err_msg = f"callmethod: {what}"
-        self.object = None
+    def __del__(self) -> None:
+        raise self._error

@@ -10,11 +10,12 @@ from callmethod._process import JOIN_SECONDS, Threads, start_threads
 from callmethod.errors import Code, RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
     from contextvars import Context
 
-Finish = Any
-"""`finish(result, exception)`, exactly once for each coroutine."""
+    # `finish(result, exception)`, exactly once for each coroutine.
+    _Finish = Callable[[Any, BaseException | None], None]
+    _Waiting = tuple[Awaitable[Any], Context, _Finish]
 
 
 class AsyncRunner:
@@ -22,90 +23,71 @@ class AsyncRunner:
 
     def __init__(self) -> None:
         """Take the loop that runs here, or else make one at the first need."""
-        self._lock = threading.Lock()
-        self._waiting: list[tuple[Coroutine[Any, Any, Any], Context, Finish]] = []
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._thread: Threads | None = None
+        # Re-entrant, since a finalizer may run wherever something is made, and may close a channel.
+        self._lock = threading.RLock()
+        self._waiting: list[_Waiting] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._own: _OwnLoop | None = None
         self._closed = False
-        try:
-            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            self._loop = None
+        self._loop = _running_here()
 
-    def submit(self, awaitable: Awaitable[Any], context: Context, finish: Finish) -> None:
+    def submit(self, awaitable: Awaitable[Any], context: Context, finish: _Finish) -> None:
         """Have `awaitable` run in `context`.
 
         Raises:
             RuntimeError: the loop is closed.
         """
-        coroutine = awaitable if asyncio.iscoroutine(awaitable) else _awaited(awaitable)
         with self._lock:
             if self._closed:
                 raise RuntimeError("the server has stopped")
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = start_threads("callmethod-loop", _run_loop, self._loop)
-            # Inside the lock, so that none of the batch is left behind when the loop is closed.
-            if not self._waiting:
-                self._loop.call_soon_threadsafe(self._start_waiting)
-            self._waiting.append((coroutine, context, finish))
+                self._own = _OwnLoop()
+                self._loop = self._own.loop
+            first = not self._waiting
+            self._waiting.append((awaitable, context, finish))
+            try:
+                if first or self._loop.is_closed():
+                    self._loop.call_soon_threadsafe(self._start_waiting)
+            except RuntimeError:
+                self._waiting.pop()
+                self._refuse_waiting("the event loop of the handlers is closed")
+                raise
 
-    def _take_waiting(self) -> list[tuple[Coroutine[Any, Any, Any], Context, Finish]]:
+    def _take_waiting(self) -> list[_Waiting]:
         with self._lock:
             waiting, self._waiting = self._waiting, []
             return waiting
 
+    def _refuse_waiting(self, why: str) -> None:
+        for awaitable, _, finish in self._take_waiting():
+            if asyncio.iscoroutine(awaitable):
+                awaitable.close()
+            finish(None, RpcError(Code.CANCELLED, why))
+
     def _start_waiting(self) -> None:
         loop = asyncio.get_running_loop()
-        for coroutine, context, finish in self._take_waiting():
-            task = context.run(loop.create_task, coroutine)
+        for awaitable, context, finish in self._take_waiting():
+            task: asyncio.Task[None] = context.run(loop.create_task, _run(awaitable, finish))
             self._tasks.add(task)
-            task.add_done_callback(self._end_by(finish))
+            task.add_done_callback(self._tasks.discard)
 
-    def _end_by(self, finish: Finish) -> Callable[[asyncio.Task[Any]], None]:
-        def end(task: asyncio.Task[Any]) -> None:
-            self._tasks.discard(task)
-            if task.cancelled():
-                finish(None, RpcError(Code.CANCELLED, "the handler was cancelled"))
-            elif (error := task.exception()) is not None:
-                finish(None, error)
-            else:
-                finish(task.result(), None)
-
-        return end
-
-    def _cancel_all(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
-
-    def close(self) -> None:
-        """Cancel what still runs, and end a loop of our own."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        self._cancel_running()
-        for coroutine, _, finish in self._take_waiting():
-            coroutine.close()
-            finish(None, RpcError(Code.CANCELLED, "the event loop ended before the handler began"))
-        if self._thread is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-
-    def _cancel_running(self) -> None:
+    def cancel(self) -> None:
+        """Cancel what runs, and wait a moment for its end."""
         loop = self._loop
         if loop is None or loop.is_closed() or not loop.is_running():
+            self._refuse_waiting("the event loop ended before the handler began")
             return
         if _running_here() is loop:
-            # Waiting would keep the loop from running what is being waited for.
+            # _Waiting would keep the loop from running what is being waited for.
             self._cancel_all()
             return
         gone = threading.Event()
 
         async def cancel_and_wait() -> None:
             self._start_waiting()
-            # Tasks that have not begun yet are closed by the cancel, never started.
             tasks = list(self._tasks)
+            # One turn, so that each has begun and can take note of its end.
+            await asyncio.sleep(0)
             self._cancel_all()
             await asyncio.gather(*tasks, return_exceptions=True)
             gone.set()
@@ -118,22 +100,62 @@ class AsyncRunner:
             return
         gone.wait(JOIN_SECONDS)
 
+    def _cancel_all(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+
+    def close(self) -> None:
+        """Take nothing more, cancel what runs, and end a loop of our own."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        try:
+            self.cancel()
+        finally:
+            self._refuse_waiting("the event loop ended before the handler began")
+            if self._own is not None:
+                self._own.stop()
+
+
+class _OwnLoop:
+    """An event loop on a thread of its own, which only `stop` ends."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._stopping = False
+        self._thread: Threads = start_threads("callmethod-loop", self._run)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            # A handler that calls loop.stop() stops nobody else's handlers.
+            while not self._stopping:
+                self.loop.run_forever()
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        finally:
+            self.loop.close()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+
+async def _run(awaitable: Awaitable[Any], finish: _Finish) -> None:
+    """Await and tell how it ended; nothing that a handler raises gets out to the loop."""
+    try:
+        result = await awaitable
+    except asyncio.CancelledError:
+        finish(None, RpcError(Code.CANCELLED, "the handler was cancelled"))
+    except BaseException as error:  # noqa: BLE001  (SystemExit would end the loop for all)
+        finish(None, error)
+    else:
+        finish(result, None)
+
 
 def _running_here() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
-
-
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        loop.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from callmethod import _core
-from callmethod._log import drain, logger, report
+from callmethod._log import drain, report, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,8 +32,9 @@ JOIN_SECONDS = 0.5
 class Member(Protocol):
     """A server or a channel."""
 
-    def at_exit(self) -> None:
-        """Let go, without waiting for anything of the user's."""
+    def at_exit(self) -> Callable[[], object]:
+        """Begin to let go; return what waits for the end of that, for a second at most."""
+        ...
 
 
 def default_workers() -> int:
@@ -81,7 +83,9 @@ class Shared:
         """Start what everybody needs."""
         self.core = _core.Process()
         self.members: set[Member] = set()
-        self._lock = threading.Lock()
+        # Re-entrant, since a finalizer may run wherever something is made, and may post.
+        self._lock = threading.RLock()
+        self._closed = False
         self._threads = [
             start_threads("callmethod-log", drain, self.core),
             start_threads("callmethod-callbacks", _run_callbacks, self.core),
@@ -89,8 +93,12 @@ class Shared:
         self._workers: _core.Workers | None = None
 
     def post(self, callable_: Callable[..., object], *args: object) -> None:
-        """Have `callable_(*args)` called on the callbacks' thread."""
-        self.core.post(callable_, args)
+        """Have `callable_(*args)` called on the callbacks' thread, or on one of its own."""
+        with self._lock:
+            if not self._closed:
+                self.core.post(callable_, args)
+                return
+        start_threads("callmethod-callback", _run_callback, callable_, args)
 
     def workers(self) -> _core.Workers:
         """Return the workers of all channels that serve."""
@@ -104,6 +112,8 @@ class Shared:
 
     def close(self) -> None:
         """End all threads."""
+        with self._lock:
+            self._closed = True
         if self._workers is not None:
             self._workers.stop()
         self.core.close()
@@ -122,13 +132,14 @@ def _run_callbacks(process: _core.Process) -> None:
 def _run_callback(callback: Callable[..., object], args: tuple[Any, ...]) -> None:
     try:
         callback(*args)
-    except BaseException:  # noqa: BLE001  (nobody else could take it)
-        logger.exception("exception in a callback")
-        report("exception in a callback")
+    except BaseException as error:  # noqa: BLE001  (nobody else could take it)
+        write(logging.ERROR, "exception in a callback", error)
+        report(error)
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _shared: Shared | None = None
+_started = False
 _left_behind: list[Shared] = []
 generation: int = 0
 """How many forks lie between the first process and this one."""
@@ -136,16 +147,19 @@ generation: int = 0
 
 def join(member: Member) -> Shared:
     """Return what is shared, for as long as `member` has not left."""
-    global _shared
+    global _shared, _started
     with _lock:
         if _shared is None:
             _shared = Shared()
+            _started = True
         _shared.members.add(member)
         return _shared
 
 
-def current() -> Shared | None:
-    """Return what is shared, if there is anything now."""
+def current() -> Shared:
+    """Return what is shared, for what a running server or channel makes."""
+    if _shared is None:
+        raise RuntimeError("no server and no channel runs")
     return _shared
 
 
@@ -171,7 +185,7 @@ def check(made_in: int, what: str) -> None:
 def _after_fork_in_child() -> None:
     global _lock, _shared, generation
     generation += 1
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     if _shared is not None:
         # Its threads are not here, its sockets are the parent's: it is never touched again.
         _left_behind.append(_shared)
@@ -179,18 +193,25 @@ def _after_fork_in_child() -> None:
 
 
 def _at_exit() -> None:
-    shared = _shared
-    if shared is None:
-        return
-    for member in list(shared.members):
-        try:
-            member.at_exit()
-        except Exception:  # noqa: BLE001  (the others are to be let go all the same)
-            report("exception while letting go at exit")
-    shared.close()
+    if _shared is not None:
+        _let_go(_shared)
     # What is in the core now has a moment to leave it; what comes later stays outside.
     _core.close_gate()
-    time.sleep(GATE_SECONDS)
+    if _started:
+        time.sleep(GATE_SECONDS)
+
+
+def _let_go(shared: Shared) -> None:
+    waits: list[Callable[[], object]] = []
+    for member in list(shared.members):
+        try:
+            waits.append(member.at_exit())
+        except Exception as error:  # noqa: BLE001  (the others are to be let go all the same)
+            report(error)
+    # Begun together, so that all have their time together.
+    for wait in waits:
+        wait()
+    shared.close()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

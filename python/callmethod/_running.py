@@ -58,12 +58,13 @@ class Running:
     ) -> None:
         binding = bind(offer.service) if offer.factory is None else None
         self._runner = AsyncRunner()
+        self._threads = _process.Threads([])
         self._shared = _process.join(self)
         self._workers = _core.Workers(self._shared.core)
-        self._threads = _process.start_threads(
-            "callmethod-worker", self._workers.run, count=max_workers
-        )
         try:
+            self._threads = _process.start_threads(
+                "callmethod-worker", self._workers.run, count=max_workers
+            )
             self.core = _core.Server.start(
                 self._shared.core,
                 self._workers,
@@ -80,17 +81,24 @@ class Running:
             raise
 
     def stop(self, grace: float) -> StopSummary:
-        summary = StopSummary(*self.core.stop(grace))
-        self._leave()
-        return summary
+        """Drain for `grace` seconds, cut the rest, end all threads."""
+        try:
+            return StopSummary(*self.core.stop(grace))
+        finally:
+            self._leave()
+            self.core.release()
 
     def _leave(self) -> None:
-        self._runner.close()
+        # First the coroutines, for which connections wait; then what their connections still have
+        # to say, which may be coroutines again; then the loop.
+        self._runner.cancel()
         self._workers.stop()
         self._threads.join()
+        self._runner.close()
         _process.leave(self._shared, self)
 
-    def at_exit(self) -> None:
+    def at_exit(self) -> Callable[[], object]:
+        """Cut everything; return what waits for workers that have nothing to do."""
         self.core.abandon()
         self._workers.stop()
-        self._threads.join(_process.JOIN_SECONDS / 5)
+        return lambda: self._threads.join(_process.JOIN_SECONDS / 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,10 @@ class Channel(RpcChannel):
         """
         if not isinstance(protocol, Indexed):
             raise TypeError(f"protocol must be callmethod.Indexed(...), not {protocol!r}")
+        if not isinstance(target, str):
+            raise TypeError(f'target must be "host:port" or the like, not {target!r}')
+        if not isinstance(options, ChannelOptions):
+            raise TypeError(f"options must be callmethod.ChannelOptions(...), not {options!r}")
         self._target = target
         self._options = options
         self._made_in = _process.generation
@@ -82,8 +87,10 @@ class Channel(RpcChannel):
             raise
         token.hold(self._core, runner)
         self._token = token
-        # A channel that nobody keeps is closed; what it sent is given a moment to leave.
-        self._closing = weakref.finalize(self, token.close, self._shared, self._made_in)
+        # A channel that nobody keeps is closed; what it sent is given a moment to leave. On another
+        # thread, since the garbage collector may find it on any and must not wait.
+        close = functools.partial(token.close, self._shared, self._made_in)
+        self._closing = weakref.finalize(self, self._shared.post, close)
         self._closing.atexit = False
 
     @property
@@ -94,6 +101,7 @@ class Channel(RpcChannel):
     @property
     def connected(self) -> bool:
         """Whether there is a connection now."""
+        _process.check(self._made_in, "channel")
         return self._core.connected
 
     def connect(self, timeout: float | None = 5.0) -> None:
@@ -178,17 +186,18 @@ class Channel(RpcChannel):
         self, call: OutgoingCall, index: int, body: bytes, done: Callable[..., Any]
     ) -> None:
         settle = settling(call, done)
-        try:
-            sent = self._core.call_now(index, body)
-        except RpcError as error:
-            self._shared.post(settle, error)
-            return
-        if sent:
-            self._shared.post(settle, None)
-            return
-        timeout = call.timeout(self._options.timeout)
-        delivery = self._core.call_then(index, body, timeout, settle)
-        call.cancel_by(delivery.cancel)
+        with call.being_made:
+            try:
+                sent = self._core.call_now(index, body)
+            except RpcError as error:
+                self._shared.post(settle, error)
+                return
+            if sent:
+                self._shared.post(settle, None)
+                return
+            timeout = call.timeout(self._options.timeout)
+            delivery = self._core.call_then(index, body, timeout, settle)
+            call.cancel_by(delivery.cancel)
 
     def __enter__(self) -> Self:
         """Return the channel itself."""
@@ -201,7 +210,10 @@ class Channel(RpcChannel):
 
     def __repr__(self) -> str:
         """Return the target and whether it is connected."""
-        state = "connected" if self.connected else "not connected"
+        if self._made_in != _process.generation:
+            state = "of the parent process"
+        else:
+            state = "connected" if self._core.connected else "not connected"
         return f"<{type(self).__name__} {self._target} {state}>"
 
 
@@ -218,15 +230,20 @@ class _Token:
     def close(self, shared: _process.Shared, made_in: int, grace: float = HASTE_SECONDS) -> None:
         if made_in != _process.generation:
             return
-        if self._core is not None:
-            self._core.close(grace).wait()
-        if self._runner is not None:
-            self._runner.close()
-        _process.leave(shared, self)
+        try:
+            if self._core is not None:
+                self._core.close(grace).wait()
+        finally:
+            if self._runner is not None:
+                self._runner.close()
+            if self._core is not None:
+                self._core.release()
+            _process.leave(shared, self)
 
-    def at_exit(self) -> None:
-        if self._core is not None:
-            self._core.close(_process.EXIT_SECONDS).wait()
+    def at_exit(self) -> Callable[[], object]:
+        if self._core is None:
+            return lambda: None
+        return self._core.close(_process.EXIT_SECONDS).wait
 
 
 def _refuse_on_loop(what: str) -> None:

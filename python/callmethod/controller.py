@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Final
 
 from callmethod._core import ServerController
+from callmethod._log import report
 from callmethod.errors import Code, RpcError
 from callmethod.options import check_seconds
 from callmethod.service import RpcController
@@ -27,7 +29,8 @@ class Unset:
 UNSET: Final = Unset()
 """No timeout was named: the channel's own holds."""
 
-_lock = threading.Lock()
+# Re-entrant, since a signal handler or a finalizer may cancel a call wherever something is made.
+_lock = threading.RLock()
 
 
 class Controller(RpcController):
@@ -138,4 +141,16 @@ class Controller(RpcController):
             self._text = "" if error is None else error.text
             closures, self._closures = self._closures, ()
         for closure in closures:
-            closure()
+            try:
+                closure()
+            except Exception as mistake:  # noqa: BLE001  (the call has ended as it has)
+                report(mistake)
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    # Whoever held it is not here.
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

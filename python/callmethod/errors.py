@@ -58,10 +58,12 @@ class RpcError(RpcException):
         """Fail with `code`.
 
         Raises:
-            ValueError: `code` is none.
+            ValueError: `code` is none, or OK.
         """
         super().__init__(code, text, peer)
         self.code = Code(code)
+        if self.code is Code.OK:
+            raise ValueError("OK is no failure")
         self.text = text
         self.peer = peer
 
@@ -77,7 +79,7 @@ def from_core(number: int, text: str, peer: str | None) -> RpcError:
 
 def to_core(error: BaseException) -> tuple[int | None, str]:
     """Return code and text of an `RpcError`; None and a description of anything else."""
-    if isinstance(error, RpcError) and error.code is not Code.OK:
+    if isinstance(error, RpcError):
         return error.code.value, error.text
     name = type(error).__name__
     try:

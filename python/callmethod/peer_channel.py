@@ -28,6 +28,7 @@ class PeerChannel(RpcChannel):
         """Not for users: handlers find theirs in `controller.rpc_channel`."""
         self._link = link
         self._made_in = _process.generation
+        self._shared = _process.current()
 
     @property
     def peer(self) -> str:
@@ -42,6 +43,7 @@ class PeerChannel(RpcChannel):
     @property
     def connected(self) -> bool:
         """Whether calls can still be sent."""
+        _process.check(self._made_in, "channel")
         return self._link.connected
 
     def close(self) -> None:
@@ -79,10 +81,8 @@ class PeerChannel(RpcChannel):
             call.withdraw()
             raise
         if done is not None:
-            shared = _process.current()
-            if shared is None:
-                raise RuntimeError("no server or channel is left to run callbacks")
-            shared.post(settling(call, done), error)
+            with call.being_made:
+                self._shared.post(settling(call, done), error)
             return
         call.end(error)
         if error is not None:
@@ -90,5 +90,8 @@ class PeerChannel(RpcChannel):
 
     def __repr__(self) -> str:
         """Return the peer and whether it is still there."""
-        state = "" if self.connected else " gone"
+        if self._made_in != _process.generation:
+            state = " of the parent process"
+        else:
+            state = "" if self._link.connected else " gone"
         return f"<{type(self).__name__} {self.peer}{state}>"

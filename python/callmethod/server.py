@@ -56,6 +56,8 @@ class Server:
         self._bind = bind
         self._protocol = _one_protocol(protocols)
         self._max_workers = _process.default_workers() if max_workers is None else max_workers
+        if not isinstance(self._max_workers, int):
+            raise TypeError(f"max_workers must be a number of threads, not {max_workers!r}")
         if self._max_workers < 1:
             raise ValueError(f"max_workers must be 1 or more, not {max_workers!r}")
         self._reuse_port = reuse_port
@@ -63,7 +65,9 @@ class Server:
         self._factories: list[Callable[[PeerChannel], Any]] = []
         self._made_in = _process.generation
         self._running: Running | None = None
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler may stop the server on the thread that holds it.
+        self._lock = threading.RLock()
+        self._stopper: threading.Thread | None = None
         self._over = threading.Event()
         self._summary: StopSummary | None = None
 
@@ -81,7 +85,7 @@ class Server:
         """
         if (service is None) == (factory is None):
             raise TypeError("add_service takes a service or factory=, one of the two")
-        if self._running is not None or self._summary is not None:
+        if self._running is not None or self._stopper is not None:
             raise RuntimeError("services are added before start()")
         if factory is not None:
             if not callable(factory):
@@ -104,7 +108,7 @@ class Server:
         """
         _process.check(self._made_in, "server")
         with self._lock:
-            if self._running is not None or self._summary is not None:
+            if self._running is not None or self._stopper is not None:
                 raise RuntimeError("a server starts once")
             offer = self._offer()
             self._running = Running(
@@ -161,7 +165,8 @@ class Server:
     def stop(self, grace: float = 5.0) -> StopSummary:
         """Stop: nothing new is accepted, what runs may end for `grace` seconds, the rest is cut.
 
-        A second call waits for the first and returns the same.
+        A second call waits for the first and returns the same. One that comes on the same thread,
+        from a signal handler, makes the first one cut at once.
 
         Raises:
             ValueError: `grace` is no time.
@@ -169,11 +174,22 @@ class Server:
         _process.check(self._made_in, "server")
         check_seconds("grace", grace)
         with self._lock:
-            if self._summary is None:
-                running = self._running
-                self._summary = StopSummary() if running is None else running.stop(grace)
-                self._over.set()
-            return self._summary
+            mine = self._stopper is None
+            if mine:
+                self._stopper = threading.current_thread()
+        running = self._running
+        if not mine:
+            if self._stopper is threading.current_thread() and not self._over.is_set():
+                if running is not None:
+                    running.core.abandon()
+                return StopSummary()
+            self._over.wait()
+            return self._summary or StopSummary()
+        try:
+            self._summary = StopSummary() if running is None else running.stop(grace)
+        finally:
+            self._over.set()
+        return self._summary
 
     def serve_forever(self, grace: float = 5.0) -> None:
         """Serve until SIGINT or SIGTERM: the first one stops with `grace`, the second one now.
@@ -217,7 +233,7 @@ class Server:
 
     def __repr__(self) -> str:
         """Return where it listens, or that it does not."""
-        if self._summary is not None:
+        if self._stopper is not None:
             state = "stopped"
         elif self._running is None:
             state = "not started"
@@ -229,6 +245,8 @@ class Server:
 def _one_protocol(protocols: Sequence[Indexed] | None) -> Indexed:
     if protocols is None:
         return Indexed()
+    if isinstance(protocols, Indexed):
+        raise TypeError("protocols is a list: protocols=[callmethod.Indexed()]")
     given = list(protocols)
     for protocol in given:
         if not isinstance(protocol, Indexed):

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::select;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -24,6 +24,8 @@ use crate::wire::{Frame, FrameKind, WireError};
 
 /// Bytes of room for one read.
 const READ_BYTES: usize = 16 * 1024;
+/// Bytes up to which a request is copied out of the buffer it came in.
+const SMALL_BODY: usize = 2 * 1024;
 /// Time for a peer to end its side of a connection that was closed from here.
 const LINGER: Duration = Duration::from_secs(1);
 /// Time in which a peer must read something while bytes wait for it.
@@ -231,10 +233,15 @@ impl Connection {
 
 fn admit(schema: &ServiceSchema, frame: Frame) -> Result<Call, CloseReason> {
     match resolve(schema.methods(), &frame) {
-        Ok(method) => Ok(Call {
-            method,
-            body: frame.body,
-        }),
+        Ok(method) => {
+            // A small body that waits must not hold on to the whole buffer it came in.
+            let body = if frame.body.len() <= SMALL_BODY {
+                Bytes::copy_from_slice(&frame.body)
+            } else {
+                frame.body
+            };
+            Ok(Call { method, body })
+        }
         Err(refusal) => {
             let kind = CloseKind::Rejected(RejectReason::UnknownMethod);
             Err(CloseReason::new(kind, refusal.to_string()))

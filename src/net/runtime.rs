@@ -30,6 +30,8 @@ impl Runtime {
         let runtime = RuntimeBuilder::new_current_thread()
             .enable_io()
             .enable_time()
+            // Of the threads that look names up.
+            .thread_name("callmethod-dns")
             .build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();

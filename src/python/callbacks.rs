@@ -4,12 +4,13 @@
 //! ended, or for a `NotifyOnCancel` of a call that is being held anyway.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use pyo3::IntoPyObjectExt as _;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::python::controller::Watch;
 use crate::python::errors;
 use crate::status::Status;
 
@@ -18,6 +19,8 @@ use crate::status::Status;
 pub(super) enum Callback {
     /// `callable()`.
     Plain(Py<PyAny>),
+    /// All closures of a call whose connection was lost.
+    Lost(Arc<Watch>),
     /// `callable(*args)`.
     Ready {
         /// What to call.
@@ -36,12 +39,28 @@ pub(super) enum Callback {
     },
 }
 
+/// A callable and its arguments.
+pub(super) type ReadyCall<'py> = (Py<PyAny>, Bound<'py, PyAny>);
+
 impl Callback {
-    /// The callable and its arguments.
-    pub(super) fn into_python(self, py: Python<'_>) -> PyResult<(Py<PyAny>, Bound<'_, PyAny>)> {
-        Ok(match self {
-            Self::Plain(callable) => (callable, PyTuple::empty(py).into_any()),
-            Self::Ready { callable, args } => (callable, args.into_bound(py)),
+    /// Adds what is to be called to `ready`.
+    pub(super) fn prepare<'py>(
+        self,
+        py: Python<'py>,
+        ready: &mut Vec<ReadyCall<'py>>,
+    ) -> PyResult<()> {
+        let nothing = || PyTuple::empty(py).into_any();
+        match self {
+            Self::Plain(callable) => ready.push((callable, nothing())),
+            Self::Lost(watch) => {
+                ready.extend(
+                    watch
+                        .take(py)
+                        .into_iter()
+                        .map(|callable| (callable, nothing())),
+                );
+            }
+            Self::Ready { callable, args } => ready.push((callable, args.into_bound(py))),
             Self::Ended {
                 callable,
                 outcome,
@@ -51,9 +70,10 @@ impl Callback {
                     Ok(()) => None,
                     Err(status) => Some(errors::rpc_error(py, &status, Some(&peer))?),
                 };
-                (callable, (error,).into_bound_py_any(py)?)
+                ready.push((callable, (error,).into_bound_py_any(py)?));
             }
-        })
+        }
+        Ok(())
     }
 }
 

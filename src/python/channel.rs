@@ -39,6 +39,7 @@ pub(super) struct Channel {
     process: Py<Process>,
     calling: Arc<Calling>,
     counters: Arc<Counters>,
+    servicing: Option<Arc<Servicing>>,
     codec: IndexedCodec,
     target: String,
 }
@@ -128,17 +129,20 @@ impl Channel {
         let offer = binding.as_ref().map_or(Offered::Nothing, |binding| {
             Offered::Service(Arc::clone(&binding.get().schema))
         });
-        let session: Arc<dyn Session> = match binding {
-            None => Arc::new(Deaf),
-            Some(binding) => Arc::new(Invoker::new(Arc::new(Servicing {
+        let servicing = binding.map(|binding| {
+            Arc::new(Servicing {
                 process: process.clone_ref(py),
                 counters: Arc::clone(&counters),
-                offer: Offer::Shared(binding),
+                offer: Mutex::new(Some(Offer::Shared(binding))),
                 close_on_bad_body: indexed.close_on_bad_body,
                 context,
                 submit,
                 discards_logged: Mutex::default(),
-            }))),
+            })
+        });
+        let session: Arc<dyn Session> = match &servicing {
+            None => Arc::new(Deaf),
+            Some(servicing) => Arc::new(Invoker::new(Arc::clone(servicing))),
         };
         let terms = Arc::new(Terms {
             codec: Arc::new(codec),
@@ -157,6 +161,7 @@ impl Channel {
             process,
             calling,
             counters,
+            servicing,
             codec,
             target: target.to_owned(),
         })
@@ -235,6 +240,13 @@ impl Channel {
             outcome: Mutex::new(Some(receiver)),
             peer: self.target.clone(),
         })
+    }
+
+    /// Lets go of the service: the channel was closed.
+    fn release(&self) {
+        if let Some(servicing) = &self.servicing {
+            servicing.release();
+        }
     }
 
     /// All counters, as a dict.

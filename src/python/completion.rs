@@ -59,21 +59,25 @@ impl Done {
     }
 
     /// Ends the call with a response, or with none.
-    pub(super) fn conclude(&self, response: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    pub(super) fn conclude(
+        &self,
+        py: Python<'_>,
+        response: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let controller = self.controller.get();
         if let Some(text) = controller.failed_text() {
-            controller.fail(&Status::new(Code::Internal, text));
+            controller.fail(py, &Status::new(Code::Internal, text));
             return Ok(());
         }
         let Some(response) = response else {
-            controller.end(Outcome::Ok);
+            controller.end(py, Outcome::Ok);
             return Ok(());
         };
         if let Some(fault) = self.fault(response)? {
-            controller.fail(&Status::new(Code::Internal, fault));
+            controller.fail(py, &Status::new(Code::Internal, fault));
             return Ok(());
         }
-        if controller.end(Outcome::Ok) {
+        if controller.end(py, Outcome::Ok) {
             controller
                 .servicing()
                 .discard_response(controller.full_name());
@@ -85,7 +89,7 @@ impl Done {
     pub(super) fn raise(&self, py: Python<'_>, error: PyErr) {
         let controller = self.controller.get();
         let described = Described::of(py, &error);
-        controller.end(Outcome::Failed(described.status.code));
+        controller.end(py, Outcome::Failed(described.status.code));
         controller.log_raised(py, &described, error);
     }
 }
@@ -102,7 +106,7 @@ impl Done {
             let text = format!("done was called twice for {}", controller.full_name());
             return Err(PyRuntimeError::new_err(text));
         }
-        self.conclude(response)
+        self.conclude(py, response)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -114,7 +118,7 @@ impl Done {
 impl Drop for Done {
     fn drop(&mut self) {
         // Nobody can call it any more.
-        self.controller.get().let_go();
+        Python::attach(|py| self.controller.get().let_go(py));
     }
 }
 
@@ -152,7 +156,7 @@ impl Finish {
                     done.raise(py, PyErr::from_value(exception));
                     Ok(())
                 }
-                (Some(result), None) => done.conclude(Some(&result)),
+                (Some(result), None) => done.conclude(py, Some(&result)),
                 (None, None) => Ok(()),
             }
         });

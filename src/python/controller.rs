@@ -3,13 +3,13 @@
 use std::any::Any;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use pyo3::PyTraverseError;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 
 use crate::call::{Level, Link, LossListener};
 use crate::metrics::{Counters, Outcome};
@@ -19,8 +19,12 @@ use crate::python::servicing::Servicing;
 use crate::status::{Code, Status};
 
 /// Closures that wait for the call to be cancelled or to end.
+///
+/// They are touched by attached threads only: the garbage collector looks at them twice in one
+/// collection, and takes for garbage what went away in between.
 #[derive(Debug)]
-struct Watch {
+pub(super) struct Watch {
+    me: Weak<Self>,
     callbacks: Arc<Callbacks>,
     closures: Mutex<Option<Vec<Py<PyAny>>>>,
 }
@@ -30,10 +34,14 @@ impl Watch {
         self.closures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has all closures called, and from now on each at once: none is called twice.
-    fn fire(&self) {
-        let closures = mem::take(&mut *self.closures()).unwrap_or_default();
-        for closure in closures {
+    /// All closures, to be called; one that is added later is called at once.
+    pub(super) fn take(&self, _attached: Python<'_>) -> Vec<Py<PyAny>> {
+        mem::take(&mut *self.closures()).unwrap_or_default()
+    }
+
+    /// Has all closures called.
+    fn fire(&self, py: Python<'_>) {
+        for closure in self.take(py) {
             self.callbacks.post(Callback::Plain(closure));
         }
     }
@@ -48,26 +56,19 @@ impl Watch {
 
 impl LossListener for Watch {
     fn lost(&self) {
-        self.fire();
+        // The I/O thread says this, which is not attached.
+        if let Some(watch) = self.me.upgrade() {
+            self.callbacks.post(Callback::Lost(watch));
+        }
     }
 }
 
-/// An object with a `__dict__` and nothing that a garbage collector could visit.
-///
-/// When PyO3 0.30 makes the first such object of a process, an abi3 build asks for the version of
-/// the interpreter, once, and gives up the GIL while it does: after the object was allocated and
-/// before its fields are set. A garbage collection on another thread then visits fields that are
-/// not there, and crashes. So the first one is made at import, and has no fields.
-#[pyclass(frozen, dict)]
-struct FirstWithDict;
-
-/// Makes the first object with a `__dict__`.
-pub(super) fn settle_dicts(py: Python<'_>) -> PyResult<()> {
-    Py::new(py, FirstWithDict).map(drop)
-}
-
 /// What a handler learns of its call, and how it says that the call failed.
-#[pyclass(frozen, dict, weakref, module = "callmethod._core")]
+///
+/// Attributes of the user's are kept in a dict of its own making. `PyO3`'s `dict` option is unsafe
+/// here (0.30, on 3.11 and 3.12): the interpreter makes that dict after the object is known to the
+/// garbage collector and before its fields are set, and a collection in between visits the fields.
+#[pyclass(frozen, weakref, module = "callmethod._core")]
 #[derive(Debug)]
 pub(super) struct ServerController {
     servicing: Arc<Servicing>,
@@ -78,6 +79,7 @@ pub(super) struct ServerController {
     failed: Mutex<Option<String>>,
     ended: AtomicBool,
     watch: Arc<Watch>,
+    attributes: OnceLock<Py<PyDict>>,
 }
 
 impl ServerController {
@@ -88,7 +90,8 @@ impl ServerController {
         method: String,
     ) -> Self {
         let callbacks = Arc::clone(&servicing.process.get().callbacks);
-        let watch = Arc::new(Watch {
+        let watch = Arc::new_cyclic(|me| Watch {
+            me: Weak::clone(me),
             callbacks,
             closures: Mutex::new(Some(Vec::new())),
         });
@@ -100,7 +103,19 @@ impl ServerController {
             failed: Mutex::new(None),
             ended: AtomicBool::new(false),
             watch,
+            attributes: OnceLock::new(),
         }
+    }
+
+    /// The dict of the user's attributes, made at the first need.
+    fn attributes(&self, py: Python<'_>) -> &Py<PyDict> {
+        // Made before and not inside the initialisation, where a second thread would wait for it
+        // without giving up the GIL.
+        let made = match self.attributes.get() {
+            Some(attributes) => return attributes,
+            None => PyDict::new(py).unbind(),
+        };
+        self.attributes.get_or_init(|| made)
     }
 
     fn failure(&self) -> MutexGuard<'_, Option<String>> {
@@ -121,20 +136,20 @@ impl ServerController {
     }
 
     /// Ends the call, if it has not ended, and says whether this was its ending.
-    pub(super) fn end(&self, outcome: Outcome) -> bool {
+    pub(super) fn end(&self, py: Python<'_>, outcome: Outcome) -> bool {
         let counters = &self.servicing.counters;
         if self.ended.swap(true, Ordering::AcqRel) {
             Counters::count(&counters.late_endings);
             return false;
         }
         counters.call_ended(outcome);
-        self.watch.fire();
+        self.watch.fire(py);
         true
     }
 
     /// Ends the call as failed, and writes that down.
-    pub(super) fn fail(&self, status: &Status) {
-        if self.end(Outcome::Failed(status.code)) {
+    pub(super) fn fail(&self, py: Python<'_>, status: &Status) {
+        if self.end(py, Outcome::Failed(status.code)) {
             let line = self.failure_line("call failed", status);
             self.servicing
                 .process
@@ -165,13 +180,13 @@ impl ServerController {
     }
 
     /// Ends the call that its handler let go of; nothing happens when it has ended.
-    pub(super) fn let_go(&self) {
+    pub(super) fn let_go(&self, py: Python<'_>) {
         if self.ended.load(Ordering::Acquire) {
             return;
         }
         match self.failed_text() {
-            Some(text) => self.fail(&Status::new(Code::Internal, text)),
-            None => drop(self.end(Outcome::Unanswered)),
+            Some(text) => self.fail(py, &Status::new(Code::Internal, text)),
+            None => drop(self.end(py, Outcome::Unanswered)),
         }
     }
 }
@@ -257,9 +272,67 @@ impl ServerController {
         Ok(())
     }
 
+    /// Forgets the last call: for controllers of outgoing calls.
+    #[pyo3(name = "Reset")]
+    #[expect(clippy::unused_self)]
+    fn reset(&self) -> PyResult<()> {
+        Err(PyRuntimeError::new_err(
+            "Reset() is for the caller's controller, not a handler's",
+        ))
+    }
+
+    /// Gives the call up: for controllers of outgoing calls.
+    #[pyo3(name = "StartCancel")]
+    #[expect(clippy::unused_self)]
+    fn start_cancel(&self) -> PyResult<()> {
+        Err(PyRuntimeError::new_err(
+            "StartCancel() is for the caller's controller, not a handler's",
+        ))
+    }
+
+    fn __getattr__(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<Py<PyAny>> {
+        let found = match self.attributes.get() {
+            Some(attributes) => attributes.bind(py).get_item(name)?,
+            None => None,
+        };
+        found.map(Bound::unbind).ok_or_else(|| {
+            PyAttributeError::new_err(format!("the controller has no attribute {name:?}"))
+        })
+    }
+
+    fn __setattr__(
+        slf: &Bound<'_, Self>,
+        name: &Bound<'_, PyString>,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        if slf.get_type().hasattr(name)? {
+            let text = format!("{name:?} of a controller cannot be set");
+            return Err(PyAttributeError::new_err(text));
+        }
+        slf.get()
+            .attributes(slf.py())
+            .bind(slf.py())
+            .set_item(name, value)
+    }
+
+    fn __delattr__(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<()> {
+        let missing =
+            |_| PyAttributeError::new_err(format!("the controller has no attribute {name:?}"));
+        self.attributes(py).bind(py).del_item(name).map_err(missing)
+    }
+
+    /// The attributes that the user set.
+    #[getter(__dict__)]
+    fn dict(&self, py: Python<'_>) -> Py<PyDict> {
+        self.attributes(py).clone_ref(py)
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.channel)?;
-        // Whoever holds the lock is running, so nothing of this is garbage.
+        if let Some(attributes) = self.attributes.get() {
+            visit.call(attributes)?;
+        }
+        // Nobody holds the lock and gives up the GIL, so it is never taken here.
         if let Ok(closures) = self.watch.closures.try_lock() {
             for closure in closures.iter().flatten() {
                 visit.call(closure)?;
@@ -269,7 +342,7 @@ impl ServerController {
     }
 
     fn __clear__(&self) {
-        let closures = self.watch.closures().replace(Vec::new());
+        let closures = self.watch.closures().take();
         drop(closures);
     }
 }

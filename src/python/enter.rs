@@ -6,11 +6,11 @@
 //! a declaration that may unwind, inside a guard that parks the thread for good instead: the
 //! process is about to end, and nothing of the thread's is touched any more. PyO3 does the same
 //! where it attaches a thread, but not where it calls.
-
 //!
 //! What cannot be guarded so is Python code that runs where nobody called it: a finalizer that a
-//! garbage collection or the release of a last reference starts. Against that there is a gate: once
-//! the interpreter is about to exit, a thread that comes to us parks before it does anything.
+//! garbage collection starts, or the release of a last reference elsewhere. Against that there is a
+//! gate: once the interpreter is about to exit, a thread that comes to us parks before it does
+//! anything, as `CPython` itself would end it a moment later.
 
 #![allow(unsafe_code)]
 
@@ -24,6 +24,7 @@ use pyo3::types::PyTuple;
 
 unsafe extern "C-unwind" {
     fn PyObject_CallObject(callable: *mut PyObject, args: *mut PyObject) -> *mut PyObject;
+    fn Py_DecRef(object: *mut PyObject);
 }
 
 /// Parks the thread when it is unwound; never dropped otherwise.
@@ -67,11 +68,19 @@ where
     let args = args.into_pyobject(py).map_err(Into::into)?;
     let guard = ParkWhenUnwound;
     // SAFETY: both pointers are live for the call, since `callable` and `args` are; the thread is
-    // attached, as the token shows; the result is a new reference, or null with an error set.
-    let result = unsafe {
-        let result = PyObject_CallObject(callable.as_ptr(), args.as_ptr());
-        Bound::from_owned_ptr_or_err(py, result)
-    };
+    // attached, as the token shows.
+    let result = unsafe { PyObject_CallObject(callable.as_ptr(), args.as_ptr()) };
     mem::forget(guard);
+    // SAFETY: the result is a new reference, or null with an error set.
+    let result = unsafe { Bound::from_owned_ptr_or_err(py, result) };
+    release(args.into_any());
     result
+}
+
+/// Lets go of an object of the user's, whose finalizer may be Python code.
+pub(super) fn release(object: Bound<'_, PyAny>) {
+    let guard = ParkWhenUnwound;
+    // SAFETY: the reference is ours to give up; the thread is attached, as `object` shows.
+    unsafe { Py_DecRef(object.into_ptr()) };
+    mem::forget(guard);
 }

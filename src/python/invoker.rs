@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
@@ -113,9 +114,10 @@ impl Invoker {
             link: Arc::clone(link),
         };
         let channel = enter::call(imports::peer_channel(py)?, (end,))?;
-        let binding = match &self.servicing.offer {
-            Offer::Shared(binding) => binding.clone_ref(py),
-            Offer::Factory(factory) => {
+        let binding = match self.servicing.offer(py) {
+            None => return Err(PyRuntimeError::new_err("nothing is served any more")),
+            Some(Offer::Shared(binding)) => binding,
+            Some(Offer::Factory(factory)) => {
                 let made = enter::call(factory.bind(py), (&channel,))?;
                 made.cast_into::<Binding>().map_err(PyErr::from)?.unbind()
             }
@@ -211,7 +213,15 @@ impl Invoker {
         turn: &mut Turn<'_>,
     ) -> PyResult<()> {
         let finish = Finish::new(done, turn.hold());
-        enter::call(self.servicing.submit.bind(py), (coroutine, context, finish)).map(drop)
+        let submit = self.servicing.submit.bind(py);
+        let handed = enter::call(submit, (coroutine, context, finish)).map(drop);
+        if handed.is_err() {
+            // It never ran; without this Python would warn that nobody awaited it.
+            if let Ok(close) = coroutine.getattr("close") {
+                enter::call(&close, ())?;
+            }
+        }
+        handed
     }
 
     fn call(&self, py: Python<'_>, link: &Arc<dyn Peer>, call: &Call, turn: &mut Turn<'_>) {
@@ -243,7 +253,7 @@ impl Invoker {
         );
         let Some(handler) = &bound.handler else {
             let text = format!("{} is not implemented", method.full_name);
-            return controller.fail(&Status::new(Code::Unimplemented, text));
+            return controller.fail(py, &Status::new(Code::Unimplemented, text));
         };
         if let Err(error) = self.run(py, controller, bound, handler.bind(py), request, turn) {
             // Only our own objects can have failed here, for want of memory most likely.
@@ -292,24 +302,38 @@ impl Invoker {
         let context = self.context(py)?;
         let run = context.getattr(pyo3::intern!(py, "run"))?;
         let args = (handler, controller, request, done.clone_ref(py));
-        let result = match enter::call(&run, args) {
-            Ok(result) => result,
+        let settled = match enter::call(&run, args) {
+            Ok(result) => {
+                let settled = self.settle(&result, context, &done, turn);
+                enter::release(result);
+                settled
+            }
             Err(error) => {
                 done.get().raise(py, error);
-                return Ok(());
+                Ok(())
             }
         };
+        enter::release(done.into_bound(py).into_any());
+        settled
+    }
+
+    /// Does with a handler's result what it asks for.
+    fn settle(
+        &self,
+        result: &Bound<'_, PyAny>,
+        context: Bound<'_, PyAny>,
+        done: &Py<Done>,
+        turn: &mut Turn<'_>,
+    ) -> PyResult<()> {
+        let py = result.py();
         if result.is_none() {
             return Ok(());
         }
-        if !is_awaitable(&result)? {
-            return done.get().conclude(Some(&result));
+        if !is_awaitable(result)? {
+            return done.get().conclude(py, Some(result));
         }
-        let handed = self.submit(py, &result, context, Some(done.clone_ref(py)), turn);
-        if let Err(error) = handed {
+        if let Err(error) = self.submit(py, result, context, Some(done.clone_ref(py)), turn) {
             done.get().raise(py, error);
-            // It never ran; without this Python would warn that nobody awaited it.
-            enter::call(&result.getattr("close")?, ())?;
         }
         Ok(())
     }

@@ -57,11 +57,6 @@ mod _core {
         super::enter::close_gate();
     }
 
-    #[pymodule_init]
-    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        super::controller::settle_dicts(module.py())
-    }
-
     #[pymodule_export]
     const MESSAGE_BYTES: u64 = crate::wire::limits::MESSAGE_BYTES;
 }

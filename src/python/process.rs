@@ -7,13 +7,11 @@ use tokio::runtime::Handle;
 
 use crate::call::{Journal, Level, Record};
 use crate::net::Runtime;
-use crate::python::callbacks::{Callback, Callbacks};
+use crate::python::callbacks::{Callback, Callbacks, ReadyCall};
 use crate::python::{enter, errors, imports};
 
 /// Level as `logging` numbers it, text, exception.
 type LogLine = (u8, String, Option<Py<PyAny>>);
-/// A callable and its arguments.
-type ReadyCall<'py> = (Py<PyAny>, Bound<'py, PyAny>);
 
 /// The I/O thread, the journal and the callbacks. Made at the first need, never at import, and
 /// ended with the last server or channel.
@@ -69,12 +67,11 @@ impl Process {
             return Ok(None);
         };
         enter::gate(py);
-        let with_args = |callback: Callback| callback.into_python(py);
-        callbacks
-            .into_iter()
-            .map(with_args)
-            .collect::<PyResult<_>>()
-            .map(Some)
+        let mut ready = Vec::new();
+        for callback in callbacks {
+            callback.prepare(py, &mut ready)?;
+        }
+        Ok(Some(ready))
     }
 
     /// Has `function(*args)` called by the callbacks' thread.

@@ -36,6 +36,7 @@ pub(super) struct Server {
     process: Py<Process>,
     workers: Py<Workers>,
     serving: Arc<Serving>,
+    servicing: Arc<Servicing>,
     address: String,
 }
 
@@ -86,7 +87,7 @@ impl Server {
         let servicing = Arc::new(Servicing {
             process: process.clone_ref(py),
             counters: Arc::clone(counters),
-            offer,
+            offer: Mutex::new(Some(offer)),
             close_on_bad_body: indexed.close_on_bad_body,
             context,
             submit,
@@ -105,6 +106,7 @@ impl Server {
             Bind::Fd(_) => (None, "the given socket".to_owned()),
             Bind::Address(text) => (Some(text.parse::<Address>()?), text.clone()),
         };
+        let kept = Arc::clone(&servicing);
         let starting = async move {
             let listener = match (bind, address) {
                 (Bind::Fd(number), _) => Listener::from_fd(fd::take(number)),
@@ -122,6 +124,7 @@ impl Server {
             process,
             workers,
             serving,
+            servicing: kept,
             address: address.to_string(),
         })
     }
@@ -145,6 +148,11 @@ impl Server {
             async move { serving.stop(grace).await },
         )?;
         Ok((connections, calls, running))
+    }
+
+    /// Lets go of the service: the server has stopped.
+    fn release(&self) {
+        self.servicing.release();
     }
 
     /// Cuts everything without waiting.

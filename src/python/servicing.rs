@@ -24,7 +24,9 @@ pub(super) enum Offer {
 pub(super) struct Servicing {
     pub(super) process: Py<Process>,
     pub(super) counters: Arc<Counters>,
-    pub(super) offer: Offer,
+    /// None when the server or channel has ended: a service that keeps its own channel must not
+    /// be kept by it for ever.
+    pub(super) offer: Mutex<Option<Offer>>,
     pub(super) close_on_bad_body: bool,
     /// The `contextvars.Context` of which each handler gets a copy.
     pub(super) context: Py<PyAny>,
@@ -35,6 +37,24 @@ pub(super) struct Servicing {
 }
 
 impl Servicing {
+    /// What new connections get.
+    pub(super) fn offer(&self, py: Python<'_>) -> Option<Offer> {
+        let offer = self.offer.lock().unwrap_or_else(PoisonError::into_inner);
+        offer.as_ref().map(|offer| match offer {
+            Offer::Shared(binding) => Offer::Shared(binding.clone_ref(py)),
+            Offer::Factory(factory) => Offer::Factory(factory.clone_ref(py)),
+        })
+    }
+
+    /// Offers nothing any more.
+    pub(super) fn release(&self) {
+        let mut offer = self.offer.lock().unwrap_or_else(PoisonError::into_inner);
+        let released = offer.take();
+        drop(offer);
+        // Outside the lock: the service's own finalizer may run.
+        drop(released);
+    }
+
     /// A response came for which the wire has no way.
     pub(super) fn discard_response(&self, method: &str) {
         Counters::count(&self.counters.responses_discarded);

@@ -179,7 +179,8 @@ impl Channel {
             };
             let outcome = select! {
                 outcome = within(limit, in_turn) => outcome.unwrap_or_else(|| {
-                    let text = format!("{} in {:.3?}", channel.obstacle(), limit.unwrap_or_default());
+                    let within = limit.unwrap_or_default().as_secs_f64();
+                    let text = format!("not sent within {within} s: {}", channel.obstacle());
                     Err(Status::new(Code::DeadlineExceeded, text))
                 }),
                 Ok(()) = cancelled => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::call::{CloseKind, CloseReason, Link as _};
+use crate::call::{CloseKind, CloseReason, Lane, Link as _};
 use crate::metrics::Outcome;
 use crate::net::server::{Member, Server, locked};
 use crate::status::Code;
@@ -66,13 +66,8 @@ impl Server {
         let mut cut = Cut::default();
         for Member { connection, lane } in &members {
             cut.connections += usize::from(connection.is_alive());
-            cut.calls += lane.discard_calls();
+            cut.calls += self.discard(lane);
             connection.abort(stopped());
-        }
-        for _ in 0..cut.calls {
-            self.terms
-                .counters
-                .call_ended(Outcome::Failed(Code::Cancelled));
         }
         let start = Instant::now();
         while !locked(&self.members).is_empty() && start.elapsed() < FAREWELL {
@@ -82,6 +77,17 @@ impl Server {
         cut
     }
 
+    /// Throws away the calls that wait in a lane and says how many they were.
+    fn discard(&self, lane: &Lane) -> usize {
+        let discarded = lane.discard_calls();
+        for _ in 0..discarded {
+            self.terms
+                .counters
+                .call_ended(Outcome::Failed(Code::Cancelled));
+        }
+        discarded
+    }
+
     /// Ends all connections at once, without waiting; a drain under way gives up.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
@@ -89,7 +95,7 @@ impl Server {
             task.abort();
         }
         for Member { connection, lane } in self.members() {
-            lane.discard_calls();
+            self.discard(&lane);
             connection.abort(stopped());
         }
     }
