@@ -169,8 +169,11 @@ fn a_deadline_names_what_was_in_the_way() {
     assert!((ms(80)..ms(2000)).contains(&start.elapsed()));
     assert_eq!(status.code, Code::DeadlineExceeded);
     let expected = format!("cannot connect to {address}: Connection refused (os error 111)");
-    assert!(status.text.starts_with(&expected), "{status}");
-    assert!(status.text.ends_with(" in 80.000ms"), "{status}");
+    assert!(status.text.contains(&expected), "{status}");
+    assert!(
+        status.text.starts_with("not sent within 0.08 s: "),
+        "{status}"
+    );
 
     let folder = Folder::new();
     let (channel, _) = ours.channel(&folder.address(), patient(), false);
