@@ -11,6 +11,7 @@ from callmethod.schema import MethodTable
 
 if TYPE_CHECKING:
     from callmethod._core import _BoundParts
+    from callmethod.protocols import Indexed
 
 REFLECTION = "google.protobuf.service_reflection"
 """The module whose functions stand in generated classes."""
@@ -43,13 +44,19 @@ def table_of(service: Any) -> MethodTable:
     return table
 
 
-def bind(service: Any) -> _core.Binding:
+def bind(service: Any, protocol: Indexed) -> _core.Binding:
     """Bind a service object.
 
     Raises:
         TypeError: it is none.
+        ValueError: the protocol's layout has no room for its methods.
     """
     check_service(service)
+    table = table_of(service)
+    if protocol.index_width == 0 and len(table) != 1:
+        raise ValueError(
+            f"index_width=0 is for a service with one method; {table.service} has {len(table)}"
+        )
     generic = service.CallMethod if not _is_reflected(service.CallMethod) else None
     methods: list[_BoundParts] = []
     for method in service.GetDescriptor().methods:
@@ -70,7 +77,7 @@ def bind(service: Any) -> _core.Binding:
             )
         )
     hooks = (_hook(service, "on_connected"), _hook(service, "on_disconnected"))
-    return _core.Binding(service, table_of(service), methods, *hooks)
+    return _core.Binding(service, table, methods, *hooks)
 
 
 def _is_reflected(function: Any) -> bool:

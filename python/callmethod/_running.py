@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
+import functools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,9 @@ class Offer:
     service: Any = None
     factory: Callable[[PeerChannel], Any] | None = None
 
-    def bind_for(self, channel: PeerChannel) -> _core.Binding:
-        return bind(self.service if self.factory is None else self.factory(channel))
+    def bind_for(self, protocol: Indexed, channel: PeerChannel) -> _core.Binding:
+        """Bind what a new connection gets."""
+        return bind(self.service if self.factory is None else self.factory(channel), protocol)
 
 
 class Running:
@@ -56,7 +58,7 @@ class Running:
         max_workers: int,
         reuse_port: bool,  # noqa: FBT001
     ) -> None:
-        binding = bind(offer.service) if offer.factory is None else None
+        binding = bind(offer.service, protocol) if offer.factory is None else None
         self._runner = AsyncRunner()
         self._threads = _process.Threads([])
         self._shared = _process.join(self)
@@ -71,7 +73,7 @@ class Running:
                 address if isinstance(address, str) else os.dup(address.fileno()),
                 protocol,
                 shared=binding,
-                factory=offer.bind_for,
+                factory=functools.partial(offer.bind_for, protocol),
                 context=contextvars.copy_context(),
                 submit=self._runner.submit,
                 reuse_port=reuse_port,

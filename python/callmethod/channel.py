@@ -67,7 +67,7 @@ class Channel(RpcChannel):
         self._target = target
         self._options = options
         self._made_in = _process.generation
-        binding = None if service is None else bind(service)
+        binding = None if service is None else bind(service, protocol)
         runner = AsyncRunner()
         token = _Token()
         self._shared = _process.join(token)

@@ -323,3 +323,10 @@ def test_a_subclass_may_have_any_init(recorder, raw_socket, frame, wait_until):
             sock.sendall(frame(0, Number(value=5)))
             wait_until(lambda: recorder.values == [5])
         server.stop(grace=1)
+
+
+def test_a_layout_without_an_index_is_for_one_method(numbers):
+    server = callmethod.Server(protocols=[callmethod.Indexed(index_width=0)])
+    server.add_service(numbers(print))
+    with pytest.raises(ValueError, match="one method; callmethod.testing.Numbers has 5"):
+        server.start()
