@@ -71,8 +71,8 @@ class AsyncRunner:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def cancel(self) -> None:
-        """Cancel what runs, and wait a moment for its end."""
+    def cancel(self, patience: float = JOIN_SECONDS) -> None:
+        """Cancel what runs, and wait for its end, at most `patience` seconds."""
         loop = self._loop
         if loop is None or loop.is_closed() or not loop.is_running():
             self._refuse_waiting("the event loop ended before the handler began")
@@ -98,24 +98,24 @@ class AsyncRunner:
         except RuntimeError:
             coroutine.close()
             return
-        gone.wait(JOIN_SECONDS)
+        gone.wait(patience)
 
     def _cancel_all(self) -> None:
         for task in list(self._tasks):
             task.cancel()
 
-    def close(self) -> None:
+    def close(self, patience: float = JOIN_SECONDS) -> None:
         """Take nothing more, cancel what runs, and end a loop of our own."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
         try:
-            self.cancel()
+            self.cancel(patience)
         finally:
             self._refuse_waiting("the event loop ended before the handler began")
             if self._own is not None:
-                self._own.stop()
+                self._own.stop(patience)
 
 
 class _OwnLoop:
@@ -136,10 +136,10 @@ class _OwnLoop:
         finally:
             self.loop.close()
 
-    def stop(self) -> None:
+    def stop(self, patience: float) -> None:
         self._stopping = True
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
+        self._thread.join(patience)
 
 
 async def _run(awaitable: Awaitable[Any], finish: _Finish) -> None:

@@ -85,18 +85,24 @@ class Running:
     def stop(self, grace: float) -> StopSummary:
         """Drain for `grace` seconds, cut the rest, end all threads."""
         try:
-            return StopSummary(*self.core.stop(grace))
-        finally:
+            summary = StopSummary(*self.core.stop(grace))
             self._leave()
+        except BaseException:
+            # Ctrl-C: whoever pressed it does not want to wait.
+            self.core.abandon()
+            self._leave(patience=0.0)
+            raise
+        finally:
             self.core.release()
+        return summary
 
-    def _leave(self) -> None:
+    def _leave(self, patience: float = _process.JOIN_SECONDS) -> None:
         # First the coroutines, for which connections wait; then what their connections still have
         # to say, which may be coroutines again; then the loop.
-        self._runner.cancel()
+        self._runner.cancel(patience)
         self._workers.stop()
-        self._threads.join()
-        self._runner.close()
+        self._threads.join(patience)
+        self._runner.close(patience)
         _process.leave(self._shared, self)
 
     def at_exit(self) -> Callable[[], object]:
