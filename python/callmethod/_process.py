@@ -98,7 +98,9 @@ class Shared:
             if not self._closed:
                 self.core.post(callable_, args)
                 return
-        start_threads("callmethod-callback", _run_callback, callable_, args)
+        # A process that exits has no thread to tell anybody on, and starts none.
+        if not _exiting:
+            start_threads("callmethod-callback", _run_callback, callable_, args)
 
     def workers(self) -> _core.Workers:
         """Return the workers of all channels that serve."""
@@ -140,6 +142,7 @@ def _run_callback(callback: Callable[..., object], args: tuple[Any, ...]) -> Non
 _lock = threading.RLock()
 _shared: Shared | None = None
 _started = False
+_exiting = False
 _left_behind: list[Shared] = []
 generation: int = 0
 """How many forks lie between the first process and this one."""
@@ -193,6 +196,8 @@ def _after_fork_in_child() -> None:
 
 
 def _at_exit() -> None:
+    global _exiting
+    _exiting = True
     if _shared is not None:
         _let_go(_shared)
     # What is in the core now has a moment to leave it; what comes later stays outside.
