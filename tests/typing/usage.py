@@ -126,7 +126,7 @@ def serve() -> None:
 def call(method_descriptor: Any, request: Any, response_class: type[Any]) -> None:
     options = callmethod.ChannelOptions(timeout=None, wait_for_ready=False, backoff_max=0.5)
     with callmethod.Channel(
-        "unix:/tmp/game", protocol=callmethod.Indexed(), options=options, service=Handler()
+        "unix:game.socket", protocol=callmethod.Indexed(), options=options, service=Handler()
     ) as channel:
         channel.connect(timeout=1.0)
         assert_type(channel.connected, bool)
