@@ -33,6 +33,8 @@ unexport CONDA_PREFIX
 CRATE := Cargo.toml Cargo.lock pyproject.toml $(shell find src -name '*.rs' -o -type d)
 PACKAGE := $(shell find python/callmethod -name '*.py' -o -name '*.pyi' -o -name py.typed)
 PROTOS := $(wildcard proto/*.proto)
+# Each is one program that says what it expects. The game comes last: its last line is the demo's.
+EXAMPLES := brpc_client/client.py async/echo.py push/push.py push/push_aio.py game/play.py
 
 .PHONY: help
 help: ## this list
@@ -41,9 +43,13 @@ help: ## this list
 	  /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
 ##@ Start here
-.PHONY: demo test
-demo: .venv-demo/.installed build/proto/.made ## build a release and play a short game: a server, two clients
-	PYTHONPATH=build/proto .venv-demo/bin/python examples/game/play.py
+.PHONY: demo examples test
+demo: examples ## build a release, run the examples and play a short game
+examples: .venv-demo/.installed build/proto/.made ## the same, by another name
+	for example in $(EXAMPLES); do \
+	  echo "--- examples/$$example"; \
+	  PYTHONPATH=build/proto .venv-demo/bin/python examples/$$example; \
+	done
 test: test-rust test-python ## all tests
 
 ##@ Build

@@ -115,6 +115,8 @@ pub struct Status {
     pub code: Code,
     /// Who, what and how much.
     pub text: String,
+    /// The protocol's own number, where it has one or is to have one.
+    pub native: Option<i32>,
 }
 
 impl Status {
@@ -124,13 +126,43 @@ impl Status {
         Self {
             code,
             text: text.into(),
+            native: None,
         }
+    }
+
+    /// The same with at most `most` bytes of text, and a word about how many there were.
+    #[must_use]
+    pub fn shortened(mut self, most: usize) -> Self {
+        let bytes = self.text.len();
+        if bytes > most {
+            let end = (0..=most)
+                .rev()
+                .find(|&end| self.text.is_char_boundary(end));
+            let kept = self.text.get(..end.unwrap_or(0)).unwrap_or_default();
+            self.text = format!("{kept}... ({bytes} bytes)");
+        }
+        self
+    }
+
+    /// The same with a number of the protocol's own.
+    #[must_use]
+    pub fn with_native(mut self, native: i32) -> Self {
+        self.native = Some(native);
+        self
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Code;
+    use super::{Code, Status};
+
+    #[test]
+    fn a_long_text_is_cut_between_two_characters() {
+        let status = Status::new(Code::Internal, "a\u{20ac}b".repeat(1000));
+        let cut = status.clone().shortened(12);
+        assert_eq!(cut.text, "a\u{20ac}ba\u{20ac}ba... (5000 bytes)");
+        assert_eq!(status.clone().shortened(5000), status);
+    }
 
     #[test]
     fn a_code_stands_at_its_number() {

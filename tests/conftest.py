@@ -85,7 +85,11 @@ def wait_until() -> Callable[..., Any]:
 
 @pytest.fixture
 def server_factory() -> Iterator[Callable[..., callmethod.Server]]:
-    """Make started servers, of a service or of `factory=`; the rest goes to `Server`."""
+    """Make started servers, of a service or of `factory=`; the rest goes to `Server`.
+
+    They speak `Indexed()` alone, as the channels of `channel_factory` do, unless `protocols=` says
+    otherwise.
+    """
     servers: list[callmethod.Server] = []
 
     def make(
@@ -95,6 +99,7 @@ def server_factory() -> Iterator[Callable[..., callmethod.Server]]:
         factory: Callable[[Any], object] | None = None,
         **options: Any,
     ) -> callmethod.Server:
+        options.setdefault("protocols", [callmethod.Indexed()])
         server = callmethod.Server(bind, **options)
         if factory is None:
             server.add_service(service)

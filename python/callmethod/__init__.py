@@ -4,14 +4,14 @@
 the `RpcChannel` that their stubs want; framing, networking and dispatch are done in Rust.
 """
 
-from callmethod import service
+from callmethod import aio, service, testing
 from callmethod.channel import Channel
 from callmethod.codec import Frame, IndexedCodec
 from callmethod.controller import Controller, ServerController
 from callmethod.errors import Code, Disconnect, RpcError, RpcException, WireError
-from callmethod.options import ChannelOptions
+from callmethod.options import ChannelOptions, ServerOptions
 from callmethod.peer_channel import PeerChannel
-from callmethod.protocols import Indexed
+from callmethod.protocols import BaiduStd, Hulu, Indexed, Protocol, Sofa
 from callmethod.schema import MethodTable
 from callmethod.server import Server, StopSummary
 from callmethod.stats import Stats
@@ -19,23 +19,30 @@ from callmethod.stats import Stats
 __version__ = "0.1.0"
 
 __all__ = [
+    "BaiduStd",
     "Channel",
     "ChannelOptions",
     "Code",
     "Controller",
     "Disconnect",
     "Frame",
+    "Hulu",
     "Indexed",
     "IndexedCodec",
     "MethodTable",
     "PeerChannel",
+    "Protocol",
     "RpcError",
     "RpcException",
     "Server",
     "ServerController",
+    "ServerOptions",
+    "Sofa",
     "Stats",
     "StopSummary",
     "WireError",
     "__version__",
+    "aio",
     "service",
+    "testing",
 ]

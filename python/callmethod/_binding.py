@@ -44,19 +44,22 @@ def table_of(service: Any) -> MethodTable:
     return table
 
 
-def bind(service: Any, protocol: Indexed) -> _core.Binding:
-    """Bind a service object.
-
-    Raises:
-        TypeError: it is none.
-        ValueError: the protocol's layout has no room for its methods.
-    """
-    check_service(service)
-    table = table_of(service)
+def check_width(table: MethodTable, protocol: Indexed) -> None:
+    """Raise ValueError when the layout has no room for the service's methods."""
     if protocol.index_width == 0 and len(table) != 1:
         raise ValueError(
             f"index_width=0 is for a service with one method; {table.service} has {len(table)}"
         )
+
+
+def bind(service: Any) -> _core.Binding:
+    """Bind a service object.
+
+    Raises:
+        TypeError: it is none.
+    """
+    check_service(service)
+    table = table_of(service)
     generic = service.CallMethod if not _is_reflected(service.CallMethod) else None
     methods: list[_BoundParts] = []
     for method in service.GetDescriptor().methods:
@@ -71,9 +74,9 @@ def bind(service: Any, protocol: Indexed) -> _core.Binding:
             (
                 handler,
                 request_class.FromString,
-                _has_required(request_class.DESCRIPTOR),
+                has_required(request_class.DESCRIPTOR),
                 response_class,
-                _has_required(response_class.DESCRIPTOR),
+                has_required(response_class.DESCRIPTOR),
             )
         )
     hooks = (_hook(service, "on_connected"), _hook(service, "on_disconnected"))
@@ -99,7 +102,7 @@ def _hook(service: Any, name: str) -> Any:
     return hook
 
 
-def _has_required(message: Any) -> bool:
+def has_required(message: Any) -> bool:
     """Say whether a message can lack required fields, its own or those of messages in it."""
     seen: set[str] = set()
 

@@ -1,16 +1,52 @@
-"""What all channels do with a call, whatever carries it."""
+"""What all channels do with a call, whatever carries it and whoever waits: three faces."""
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
+from callmethod import _core, _deadline
+from callmethod._binding import has_required
+from callmethod._mailbox import mailbox_of
 from callmethod.controller import UNSET, Controller, ServerController, Unset
+from callmethod.errors import Code, RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from callmethod.errors import RpcError
+    from callmethod._process import Shared
+
+    _Extras = _core.CallExtras | None
+    _Settle = Callable[[RpcError | None, bytes | None, _Extras], None]
+
+METHODS = 4096
+"""Methods whose names are kept; more are looked up again."""
+
+
+@functools.lru_cache(METHODS)
+def _core_method(method_descriptor: Any) -> _core.Method:
+    """Return the core's name for a method."""
+    service = method_descriptor.containing_service.full_name
+    return _core.Method(service, method_descriptor.name, method_descriptor.index)
+
+
+@functools.lru_cache(METHODS)
+def _response_parser(response_class: Any) -> Callable[[bytes], Any]:
+    """Return what makes a response of bytes, and raises for what is none."""
+    parse: Callable[[bytes], Any] = response_class.FromString
+    if not has_required(response_class.DESCRIPTOR):
+        return parse
+
+    def checked(body: bytes) -> Any:
+        response = parse(body)
+        if not response.IsInitialized():
+            missing = ", ".join(response.FindInitializationErrors())
+            raise ValueError(f"it lacks {missing}")
+        return response
+
+    return checked
 
 
 def serialized(method_descriptor: Any, request: Any) -> bytes:
@@ -35,10 +71,39 @@ def check_done(done: Any) -> None:
         raise TypeError(f"done must be callable or None, not {type(done).__name__}")
 
 
-class OutgoingCall:
-    """What a channel does with whatever controller it was given: ours, another's or none."""
+def refuse_on_loop(what: str) -> None:
+    """Raise RuntimeError on a thread that runs an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        f"{what} would block the event loop that runs on this thread; pass done=, "
+        "or use callmethod.aio"
+    )
 
-    def __init__(self, controller: Any) -> None:
+
+def conclude(future: asyncio.Future[Any], response: Any, error: RpcError | None) -> None:
+    """Tell whoever awaits `future` how the call ended."""
+    if error is None:
+        future.set_result(response)
+    else:
+        future.set_exception(error)
+
+
+class OutgoingCall:
+    """One call: whatever controller it was given, ours, another's or none, and what it is to."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        caller: _core.Caller,
+        peer: str,
+        controller: Any,
+        response_class: Any,
+        *,
+        answers: bool,
+    ) -> None:
         """Begin a call.
 
         Raises:
@@ -51,20 +116,141 @@ class OutgoingCall:
             )
         # Held by CallMethod until it returns, so that no callback comes before that.
         self.being_made = threading.Lock()
+        self._caller = caller
+        self._shared = shared
+        self._peer = peer
+        self._response_class = response_class
+        self._answers = answers
         self._controller = controller
         self._ours = controller if isinstance(controller, Controller) else None
         if self._ours is not None:
             self._ours._begin()
 
-    def timeout(self, default: float | None) -> float | None:
-        """Return the controller's timeout, or `default` where it names none."""
+    def _timeout(self, default: float | None) -> float | None:
+        """Return the seconds that the call may take."""
         if self._ours is not None:
             named = self._ours._timeout
         else:
             named = getattr(self._controller, "timeout", UNSET)
-        return default if isinstance(named, Unset) else named
+        return _deadline.bounded(default if isinstance(named, Unset) else named)
 
-    def cancel_by(self, cancel: Callable[[], object]) -> None:
+    def _parts(self, default: float | None) -> tuple[float | None, _Extras]:
+        """Return the time for the call and what goes along."""
+        extras = None if self._ours is None else self._ours._extras()
+        return self._timeout(default), extras
+
+    def block(self, method: Any, body: bytes, default: float | None) -> Any:
+        """Make the call and wait for its end: the response, or None where there are none.
+
+        Raises:
+            RpcError: it failed.
+            ValueError: it cannot be sent.
+        """
+        try:
+            delivery = self._caller.call(_core_method(method), body, *self._parts(default))
+            self._cancel_by(delivery.cancel)
+            response, error = self._settled(*delivery.wait())
+        except KeyboardInterrupt:
+            self.end(RpcError(Code.CANCELLED, "interrupted", self._peer))
+            raise
+        except BaseException:
+            self.withdraw()
+            raise
+        self.end(error)
+        if error is not None:
+            raise error
+        return response
+
+    def call_back(
+        self, method: Any, body: bytes, default: float | None, done: Callable[..., Any]
+    ) -> None:
+        """Make the call and have `done` called on the thread of callbacks.
+
+        Raises:
+            ValueError: it cannot be sent.
+        """
+
+        def settle(error: RpcError | None, body: bytes | None, extras: _Extras) -> None:
+            with self.being_made:
+                pass
+            response, error = self._settled(error, body, extras)
+            try:
+                self.end(error)
+            finally:
+                done(response)
+
+        with self.being_made:
+            self._start(method, body, default, settle, None)
+            self._shared.rescue()
+
+    def awaited(self, method: Any, body: bytes, default: float | None) -> asyncio.Future[Any]:
+        """Make the call and return what can be awaited on the event loop that runs here.
+
+        Raises:
+            ValueError: it cannot be sent.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        ended = False
+
+        def end(error: RpcError | None) -> None:
+            nonlocal ended
+            if not ended:
+                ended = True
+                self.end(error)
+
+        def settle(error: RpcError | None, body: bytes | None, extras: _Extras) -> None:
+            response, error = self._settled(error, body, extras)
+            try:
+                end(error)
+            finally:
+                # Of a loop that is closed, nobody waits for the future.
+                if not (future.done() or loop.is_closed()):
+                    conclude(future, response, error)
+
+        delivery = self._start(method, body, default, settle, mailbox_of(loop, self._shared.core))
+
+        def cancel(future: asyncio.Future[Any]) -> None:
+            if future.cancelled():
+                delivery.cancel()
+                end(RpcError(Code.CANCELLED, "the caller cancelled the call", self._peer))
+
+        future.add_done_callback(cancel)
+        return future
+
+    def _start(
+        self,
+        method: Any,
+        body: bytes,
+        default: float | None,
+        settle: _Settle,
+        mailbox: _core.Mailbox | None,
+    ) -> _core.Delivery:
+        try:
+            parts = self._parts(default)
+            delivery = self._caller.call_then(_core_method(method), body, *parts, settle, mailbox)
+        except BaseException:
+            self.withdraw()
+            raise
+        self._cancel_by(delivery.cancel)
+        return delivery
+
+    def _settled(
+        self, error: RpcError | None, body: bytes | None, extras: _Extras
+    ) -> tuple[Any, RpcError | None]:
+        """Return the response or the failure, one of the two; where there are none, neither."""
+        if extras is not None and self._ours is not None:
+            self._ours._take(extras)
+        if error is not None or body is None or not self._answers:
+            return None, error
+        try:
+            return _response_parser(self._response_class)(body), None
+        except Exception as mistake:  # noqa: BLE001  (each protobuf has its own)
+            name = self._response_class.DESCRIPTOR.full_name
+            text = f"the response is no {name}: {mistake}"
+            return None, RpcError(Code.INTERNAL, text, self._peer)
+
+    def _cancel_by(self, cancel: Callable[[], object]) -> None:
         """Let the controller cancel the call."""
         if self._ours is not None:
             self._ours._cancel_by(cancel)
@@ -81,17 +267,3 @@ class OutgoingCall:
         if self._ours is not None:
             self._ours._end(None)
             self._ours.code = None
-
-
-def settling(call: OutgoingCall, done: Callable[..., Any]) -> Callable[[RpcError | None], None]:
-    """Return what ends `call` and calls `done`, for the thread of callbacks."""
-
-    def settle(error: RpcError | None) -> None:
-        with call.being_made:
-            pass
-        try:
-            call.end(error)
-        finally:
-            done(None)
-
-    return settle

@@ -1,37 +1,42 @@
 # The compiled core, for the package itself; users import `callmethod`.
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, TypeAlias, TypedDict, final
 
 from typing_extensions import Self, disjoint_base
 
-from callmethod.options import ChannelOptions
+from callmethod.errors import RpcError
+from callmethod.options import ChannelOptions, ServerOptions
 from callmethod.peer_channel import PeerChannel
-from callmethod.protocols import Indexed
+from callmethod.protocols import Indexed, Protocol
 from callmethod.stats import Stats
 
 __all__ = [
     "MESSAGE_BYTES",
     "Binding",
+    "CallExtras",
+    "Caller",
     "Channel",
     "Delivery",
     "Done",
     "Finish",
     "IndexedCodec",
     "Link",
+    "Mailbox",
+    "Method",
     "MethodTable",
     "Process",
     "Server",
     "ServerController",
     "Workers",
-    "check_one_way",
     "close_gate",
+    "traits",
 ]
 
 MESSAGE_BYTES: Final[int]
 
 def close_gate() -> None: ...
-def check_one_way(protocol: Indexed) -> None: ...
+def traits(protocol: Protocol) -> tuple[bool, bool, bool, bool, bool]: ...
 
 @disjoint_base
 class IndexedCodec:
@@ -64,6 +69,7 @@ class Process:
     def __new__(cls) -> Self: ...
     def next_records(self) -> list[tuple[int, str, BaseException | None]] | None: ...
     def next_callbacks(self) -> list[tuple[Callable[..., object], tuple[Any, ...]]] | None: ...
+    def take_callbacks(self) -> list[tuple[Callable[..., object], tuple[Any, ...]]]: ...
     def post(self, function: Callable[..., object], args: tuple[object, ...]) -> None: ...
     def close(self) -> None: ...
 
@@ -87,6 +93,55 @@ class Binding:
         on_disconnected: Callable[..., Any] | None,
     ) -> Self: ...
 
+# `nameless` is the service that wires without service names mean, where there are several.
+class _Offers(TypedDict):
+    services: Sequence[Binding | Callable[[PeerChannel], Binding]]
+    nameless: str | None
+
+@final
+class Method:
+    def __new__(cls, service: str, method: str, index: int) -> Self: ...
+
+@final
+class CallExtras:
+    def __new__(
+        cls,
+        attachment: bytes,
+        metadata: Sequence[tuple[str, str]],
+        compression: str,
+        checksum: str,
+        log_id: int | None,
+        trace_id: int | None,
+        span_id: int | None,
+        parent_span_id: int | None,
+        request_id: str | None,
+    ) -> Self: ...
+    @property
+    def attachment(self) -> bytes: ...
+    @property
+    def metadata(self) -> dict[str, str]: ...
+
+@final
+class Mailbox:
+    def __new__(cls, process: Process, bell: int, look_after: Callable[[], object]) -> Self: ...
+    def pass_on(self) -> None: ...
+    def take(self) -> list[tuple[Callable[..., object], tuple[Any, ...]]]: ...
+
+@final
+class Caller:
+    def call(
+        self, method: Method, body: bytes, timeout: float | None, extras: CallExtras | None
+    ) -> Delivery: ...
+    def call_then(
+        self,
+        method: Method,
+        body: bytes,
+        timeout: float | None,
+        extras: CallExtras | None,
+        settle: Callable[[RpcError | None, bytes | None, CallExtras | None], object],
+        mailbox: Mailbox | None,
+    ) -> Delivery: ...
+
 @final
 class Link:
     @property
@@ -95,7 +150,10 @@ class Link:
     def protocol(self) -> str: ...
     @property
     def connected(self) -> bool: ...
-    def call(self, index: int, body: bytes) -> None: ...
+    @property
+    def answers(self) -> bool: ...
+    @property
+    def caller(self) -> Caller: ...
     def close(self) -> None: ...
 
 @final
@@ -112,6 +170,23 @@ class ServerController:
     def method(self) -> str: ...
     @property
     def metadata(self) -> dict[str, str]: ...
+    @property
+    def request_attachment(self) -> bytes: ...
+    @property
+    def log_id(self) -> int | None: ...
+    @property
+    def trace_id(self) -> int | None: ...
+    @property
+    def span_id(self) -> int | None: ...
+    @property
+    def parent_span_id(self) -> int | None: ...
+    @property
+    def request_id(self) -> str | None: ...
+    # Settable.
+    response_attachment: bytes
+    response_metadata: dict[str, str]
+    response_compression: str
+    response_checksum: str
     def time_remaining(self) -> float | None: ...
     def SetFailed(self, reason: str) -> None: ...
     def Failed(self) -> bool: ...
@@ -134,7 +209,7 @@ class Finish:
 
 @final
 class Delivery:
-    def wait(self) -> None: ...
+    def wait(self) -> tuple[RpcError | None, bytes | None, CallExtras | None]: ...
     def cancel(self) -> None: ...
 
 @final
@@ -143,17 +218,19 @@ class Server:
     def start(
         process: Process,
         workers: Workers,
-        bind: str | int,
-        protocol: Indexed,
+        bind: str | int | None,
+        protocols: Sequence[Protocol],
+        options: ServerOptions,
         *,
-        shared: Binding | None,
-        factory: Callable[[PeerChannel], Binding],
+        offers: _Offers,
+        authenticate: Callable[[bytes, str], object] | None,
+        expose_errors: bool,
+        reuse_port: bool,
         context: Context,
         submit: Callable[..., None],
-        reuse_port: bool,
     ) -> Server: ...
     @property
-    def address(self) -> str: ...
+    def address(self) -> str | None: ...
     def stop(self, grace: float) -> tuple[int, int, int]: ...
     def release(self) -> None: ...
     def abandon(self) -> None: ...
@@ -165,25 +242,19 @@ class Channel:
         cls,
         process: Process,
         workers: Workers | None,
-        target: str,
-        protocol: Indexed,
+        target: str | Server,
+        protocol: Protocol,
         options: ChannelOptions,
         *,
-        binding: Binding | None,
+        offers: _Offers | None,
         context: Context,
         submit: Callable[..., None],
     ) -> Self: ...
     @property
     def connected(self) -> bool: ...
-    def call_now(self, index: int, body: bytes) -> bool: ...
-    def call(self, index: int, body: bytes, timeout: float | None) -> Delivery: ...
-    def call_then(
-        self,
-        index: int,
-        body: bytes,
-        timeout: float | None,
-        settle: Callable[[Any], object],
-    ) -> Delivery: ...
+    @property
+    def caller(self) -> Caller: ...
+    def set_credential(self, credential: bytes) -> None: ...
     def connect(self, timeout: float | None) -> Delivery: ...
     def close(self, grace: float) -> Delivery: ...
     def release(self) -> None: ...

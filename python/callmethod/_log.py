@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from callmethod import _core
 
 logger = logging.getLogger("callmethod")
@@ -25,6 +27,15 @@ def write(level: int, text: str, exception: BaseException | None) -> None:
     try:
         logger.log(level, "%s", text, exc_info=exception)
     except Exception as error:  # noqa: BLE001  (code of the user's)
+        report(error)
+
+
+def run_callback(callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+    """Call `callback(*args)`; what it raises is logged and reported, and harms no other one."""
+    try:
+        callback(*args)
+    except BaseException as error:  # noqa: BLE001  (nobody else could take it)
+        write(logging.ERROR, "exception in a callback", error)
         report(error)
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import os
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from callmethod import _core
-from callmethod._log import drain, report, write
+from callmethod import _core, _mailbox
+from callmethod._log import drain, report, run_callback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -92,6 +91,11 @@ class Shared:
         ]
         self._workers: _core.Workers | None = None
 
+    @property
+    def closed(self) -> bool:
+        """Whether all threads were told to end."""
+        return self._closed
+
     def post(self, callable_: Callable[..., object], *args: object) -> None:
         """Have `callable_(*args)` called on the callbacks' thread, or on one of its own."""
         with self._lock:
@@ -100,7 +104,15 @@ class Shared:
                 return
         # A process that exits has no thread to tell anybody on, and starts none.
         if not _exiting:
-            start_threads("callmethod-callback", _run_callback, callable_, args)
+            start_threads("callmethod-callback", run_callback, callable_, args)
+
+    def rescue(self) -> None:
+        """Have run what was told after the thread of callbacks had ended."""
+        with self._lock:
+            if not self._closed:
+                return
+        for callback, args in self.core.take_callbacks():
+            self.post(callback, *args)
 
     def workers(self) -> _core.Workers:
         """Return the workers of all channels that serve."""
@@ -119,6 +131,7 @@ class Shared:
         if self._workers is not None:
             self._workers.stop()
         self.core.close()
+        _mailbox.leave_all()
         for threads in self._threads:
             threads.join()
 
@@ -128,15 +141,7 @@ def _run_callbacks(process: _core.Process) -> None:
         # Popped, since what is held here would outlive its call by one wait.
         callbacks.reverse()
         while callbacks:
-            _run_callback(*callbacks.pop())
-
-
-def _run_callback(callback: Callable[..., object], args: tuple[Any, ...]) -> None:
-    try:
-        callback(*args)
-    except BaseException as error:  # noqa: BLE001  (nobody else could take it)
-        write(logging.ERROR, "exception in a callback", error)
-        report(error)
+            run_callback(*callbacks.pop())
 
 
 _lock = threading.RLock()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
-import functools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,11 @@ from callmethod._loop import AsyncRunner
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from callmethod.options import ServerOptions
     from callmethod.peer_channel import PeerChannel
-    from callmethod.protocols import Indexed
+    from callmethod.protocols import Protocol
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +42,21 @@ class Offer:
     service: Any = None
     factory: Callable[[PeerChannel], Any] | None = None
 
-    def bind_for(self, protocol: Indexed, channel: PeerChannel) -> _core.Binding:
-        """Bind what a new connection gets."""
-        return bind(self.service if self.factory is None else self.factory(channel), protocol)
+    def for_core(self) -> _core.Binding | Callable[[PeerChannel], _core.Binding]:
+        """Return what the core takes: a binding, or what makes one for each connection."""
+        factory = self.factory
+        return bind(self.service) if factory is None else lambda channel: bind(factory(channel))
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a server was given, beside where it listens and what it serves."""
+
+    max_workers: int
+    options: ServerOptions
+    authenticate: Callable[[bytes, str], object] | None
+    expose_errors: bool
+    reuse_port: bool
 
 
 class Running:
@@ -52,31 +64,34 @@ class Running:
 
     def __init__(
         self,
-        address: str | socket.socket,
-        protocol: Indexed,
-        offer: Offer,
-        max_workers: int,
-        reuse_port: bool,  # noqa: FBT001
+        bind: str | socket.socket | None,
+        protocols: Sequence[Protocol],
+        offers: Sequence[Offer],
+        nameless: str | None,
+        settings: Settings,
     ) -> None:
-        binding = bind(offer.service, protocol) if offer.factory is None else None
+        services = [offer.for_core() for offer in offers]
         self._runner = AsyncRunner()
         self._threads = _process.Threads([])
         self._shared = _process.join(self)
         self._workers = _core.Workers(self._shared.core)
         try:
             self._threads = _process.start_threads(
-                "callmethod-worker", self._workers.run, count=max_workers
+                "callmethod-worker", self._workers.run, count=settings.max_workers
             )
+            where = bind if bind is None or isinstance(bind, str) else os.dup(bind.fileno())
             self.core = _core.Server.start(
                 self._shared.core,
                 self._workers,
-                address if isinstance(address, str) else os.dup(address.fileno()),
-                protocol,
-                shared=binding,
-                factory=functools.partial(offer.bind_for, protocol),
+                where,
+                protocols,
+                settings.options,
+                offers={"services": services, "nameless": nameless},
+                authenticate=settings.authenticate,
+                expose_errors=settings.expose_errors,
+                reuse_port=settings.reuse_port,
                 context=contextvars.copy_context(),
                 submit=self._runner.submit,
-                reuse_port=reuse_port,
             )
         except BaseException:
             self._leave()

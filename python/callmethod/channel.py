@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _core, _process
-from callmethod._binding import bind
-from callmethod._calling import OutgoingCall, check_done, serialized, settling
+from callmethod._binding import bind, check_width, table_of
+from callmethod._calling import OutgoingCall, check_done, refuse_on_loop, serialized
 from callmethod._loop import AsyncRunner
-from callmethod.errors import Code, RpcError
 from callmethod.options import ChannelOptions, check_seconds
-from callmethod.protocols import Indexed
+from callmethod.protocols import BaiduStd, Indexed, Protocol, check_protocol, traits_of
+from callmethod.server import Server, core_of
 from callmethod.service import RpcChannel
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from typing_extensions import Self
@@ -39,16 +39,17 @@ class Channel(RpcChannel):
 
     def __init__(
         self,
-        target: str,
+        target: str | Server,
         *,
-        protocol: Indexed,
+        protocol: Protocol = BaiduStd(),  # noqa: B008  (frozen)
         options: ChannelOptions = ChannelOptions(),  # noqa: B008  (frozen)
         service: Any = None,
     ) -> None:
         """Make a channel; nothing is connected yet.
 
         Args:
-            target: `host:port`, `[v6]:port` or `unix:path`.
+            target: `host:port`, `[v6]:port` or `unix:path`; or a running server of this process,
+                which is then reached without a port.
             protocol: what the server speaks.
             options: times, and what a call does while the server is away.
             service: serves the calls that the server makes back. A channel with one connects
@@ -56,35 +57,39 @@ class Channel(RpcChannel):
 
         Raises:
             TypeError: `protocol` is no protocol, or `service` no service.
-            ValueError: `target` is none, or the protocol's layout has answers.
+            ValueError: `target` is none; the protocol has no way for calls in both directions and
+                there is a `service`; it carries no credential and the options have one.
+            RuntimeError: `target` is a server that does not run.
         """
-        if not isinstance(protocol, Indexed):
-            raise TypeError(f"protocol must be callmethod.Indexed(...), not {protocol!r}")
-        if not isinstance(target, str):
+        protocol = check_protocol(protocol)
+        if not isinstance(target, (str, Server)):
             raise TypeError(f'target must be "host:port" or the like, not {target!r}')
         if not isinstance(options, ChannelOptions):
             raise TypeError(f"options must be callmethod.ChannelOptions(...), not {options!r}")
-        self._target = target
+        _check_options(protocol, options, service)
+        self._target = target if isinstance(target, str) else "memory"
         self._options = options
+        self._answers = traits_of(protocol).answers
         self._made_in = _process.generation
-        binding = None if service is None else bind(service, protocol)
+        offers = None if service is None else _offers(service, protocol)
         runner = AsyncRunner()
         token = _Token()
         self._shared = _process.join(token)
         try:
             self._core = _core.Channel(
                 self._shared.core,
-                None if binding is None else self._shared.workers(),
-                target,
+                None if offers is None else self._shared.workers(),
+                target if isinstance(target, str) else core_of(target),
                 protocol,
                 options,
-                binding=binding,
+                offers=offers,
                 context=contextvars.copy_context(),
                 submit=runner.submit,
             )
         except BaseException:
             _process.leave(self._shared, token)
             raise
+        self._caller = self._core.caller
         token.hold(self._core, runner)
         self._token = token
         # A channel that nobody keeps is closed; what it sent is given a moment to leave. On another
@@ -114,8 +119,10 @@ class Channel(RpcChannel):
         _process.check(self._made_in, "channel")
         if timeout is not None:
             check_seconds("timeout", timeout)
-        _refuse_on_loop("connect()")
-        self._core.connect(timeout).wait()
+        refuse_on_loop("connect()")
+        error, _, _ = self._core.connect(timeout).wait()
+        if error is not None:
+            raise error
 
     def close(self, grace: float = 1.0) -> None:
         """Write what waits for at most `grace` seconds and close; a second time does nothing.
@@ -132,6 +139,15 @@ class Channel(RpcChannel):
         _process.check(self._made_in, "channel")
         return self._core.stats()
 
+    def set_credential(self, credential: bytes) -> None:
+        """Say who calls, on the connections made from now on.
+
+        Raises:
+            TypeError: it is no bytes.
+        """
+        _process.check(self._made_in, "channel")
+        self._core.set_credential(credential)
+
     def CallMethod(
         self,
         method_descriptor: Any,
@@ -139,65 +155,52 @@ class Channel(RpcChannel):
         request: Any,
         response_class: Any,
         done: Callable[..., Any] | None,
-    ) -> None:
+    ) -> Any:
         """Call a method of the server's service.
 
-        On a one-way wire a call has succeeded once its frame was handed to the connection; it
-        returns None then, or `done(None)` is called, on a thread of its own, with the controller
-        not failed.
+        Without `done` it returns the response; with it, `done` is called once on a thread of its
+        own, with the response, or with None when the controller says that the call failed.
+
+        On a one-way wire a call has succeeded once its frame was handed to the connection, and
+        the response is None.
 
         Raises:
             RpcError: the call failed; with `done`, the controller is told instead.
             RuntimeError: it would block a thread that runs an event loop; the controller is in
                 use or a handler's; the channel was made before a fork.
             TypeError: the request is not the method's.
-            ValueError: the request is larger than a frame may be.
+            ValueError: the request is larger than a frame may be, or the protocol cannot carry
+                what is to go along.
             google.protobuf.message.EncodeError: the request lacks required fields.
         """
-        _process.check(self._made_in, "channel")
         check_done(done)
         if done is None:
-            _refuse_on_loop("a call without done=")
+            refuse_on_loop("a call without done=")
+        call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
+        if done is None:
+            return call.block(method_descriptor, body, self._options.timeout)
+        return call.call_back(method_descriptor, body, self._options.timeout, done)
+
+    def _begin(
+        self, method_descriptor: Any, rpc_controller: Any, request: Any, response_class: Any
+    ) -> tuple[OutgoingCall, bytes]:
+        _process.check(self._made_in, "channel")
         body = serialized(method_descriptor, request)
-        call = OutgoingCall(rpc_controller)
-        try:
-            if done is None:
-                self._call_blocking(call, method_descriptor.index, body)
-            else:
-                self._call_back(call, method_descriptor.index, body, done)
-        except RpcError as error:
-            call.end(error)
-            raise
-        except KeyboardInterrupt:
-            call.end(RpcError(Code.CANCELLED, "interrupted", self._target))
-            raise
-        except BaseException:
-            call.withdraw()
-            raise
+        call = OutgoingCall(
+            self._shared,
+            self._caller,
+            self._target,
+            rpc_controller,
+            response_class,
+            answers=self._answers,
+        )
+        return call, body
 
-    def _call_blocking(self, call: OutgoingCall, index: int, body: bytes) -> None:
-        if not self._core.call_now(index, body):
-            delivery = self._core.call(index, body, call.timeout(self._options.timeout))
-            call.cancel_by(delivery.cancel)
-            delivery.wait()
-        call.end(None)
-
-    def _call_back(
-        self, call: OutgoingCall, index: int, body: bytes, done: Callable[..., Any]
-    ) -> None:
-        settle = settling(call, done)
-        with call.being_made:
-            try:
-                sent = self._core.call_now(index, body)
-            except RpcError as error:
-                self._shared.post(settle, error)
-                return
-            if sent:
-                self._shared.post(settle, None)
-                return
-            timeout = call.timeout(self._options.timeout)
-            delivery = self._core.call_then(index, body, timeout, settle)
-            call.cancel_by(delivery.cancel)
+    def _await_method(
+        self, method_descriptor: Any, rpc_controller: Any, request: Any, response_class: Any
+    ) -> asyncio.Future[Any]:
+        call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
+        return call.awaited(method_descriptor, body, self._options.timeout)
 
     def __enter__(self) -> Self:
         """Return the channel itself."""
@@ -228,7 +231,7 @@ class _Token:
         self._core, self._runner = core, runner
 
     def close(self, shared: _process.Shared, made_in: int, grace: float = HASTE_SECONDS) -> None:
-        if made_in != _process.generation:
+        if made_in != _process.generation or shared.closed:
             return
         try:
             if self._core is not None:
@@ -246,12 +249,21 @@ class _Token:
         return self._core.close(_process.EXIT_SECONDS).wait
 
 
-def _refuse_on_loop(what: str) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise RuntimeError(
-        f"{what} would block the event loop that runs on this thread; pass done=, "
-        "or use callmethod.aio once it is there"
-    )
+def _check_options(protocol: Protocol, options: ChannelOptions, service: Any) -> None:
+    traits = traits_of(protocol)
+    if service is not None and not traits.push:
+        raise ValueError(
+            f"service= needs a protocol on which both ends can call; on {protocol} a call could be "
+            "taken for an answer"
+        )
+    if options.credential is not None and not traits.credentials:
+        raise ValueError(f"{protocol} has no place for a credential")
+    if options.pool_size is not None and (service is not None or not traits.answers):
+        raise ValueError("pool_size= is for channels whose calls have answers, without service=")
+
+
+def _offers(service: Any, protocol: Protocol) -> _core._Offers:
+    binding = bind(service)
+    if isinstance(protocol, Indexed):
+        check_width(table_of(service), protocol)
+    return {"services": [binding], "nameless": None}

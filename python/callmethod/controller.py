@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from callmethod import _core
 from callmethod._core import ServerController
 from callmethod._log import report
 from callmethod.errors import Code, RpcError
@@ -13,9 +15,9 @@ from callmethod.options import check_seconds
 from callmethod.service import RpcController
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-__all__ = ["UNSET", "Controller", "ServerController"]
+__all__ = ["UNSET", "Checksum", "Compression", "Controller", "ServerController"]
 
 
 class Unset:
@@ -33,23 +35,68 @@ UNSET: Final = Unset()
 _lock = threading.RLock()
 
 
+Compression: TypeAlias = Literal["none", "snappy", "gzip", "zlib"]
+"""How a message is compressed."""
+
+Checksum: TypeAlias = Literal["none", "message", "message_and_attachment"]
+"""What a crc32c checksum covers."""
+
+
 class Controller(RpcController):
     """One outgoing call. It may be used again, which resets it, but not while a call is under way.
 
+    What goes along with the request is said before the call and stays for the next one; what came
+    along with the response is there after it. A protocol that cannot carry something raises
+    ValueError in the call.
+
     Attributes:
+        metadata: free keys and values; brpc's user_fields.
+        request_attachment: raw bytes after the request.
+        compression: of the request.
+        checksum: of the request.
+        log_id: number by which users group their log lines.
+        trace_id: of the tree of calls.
+        span_id: of this call in the tree.
+        parent_span_id: of the call that causes this one.
+        request_id: `x-request-id` of the HTTP request at the root.
         code: how the last call ended; None before that.
+        native_code: the protocol's own number for a failure, where it has one.
+        response_attachment: raw bytes after the response.
+        response_metadata: free keys and values beside the response.
     """
 
     # Class attributes, so that a subclass need not call this __init__.
     _timeout: float | Unset | None = UNSET
+    metadata: Mapping[str, str] = MappingProxyType({})
+    request_attachment: bytes = b""
+    compression: Compression = "none"
+    checksum: Checksum = "none"
+    log_id: int | None = None
+    trace_id: int | None = None
+    span_id: int | None = None
+    parent_span_id: int | None = None
+    request_id: str | None = None
     code: Code | None = None
+    native_code: int | None = None
+    response_attachment: bytes = b""
+    response_metadata: Mapping[str, str] = MappingProxyType({})
     _text: str = ""
     _running: bool = False
     _cancelled: bool = False
     _cancel: Callable[[], object] | None = None
     _closures: tuple[Callable[[], object], ...] = ()
 
-    def __init__(self, timeout: float | Unset | None = UNSET) -> None:
+    def __init__(
+        self,
+        timeout: float | Unset | None = UNSET,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        request_attachment: bytes = b"",
+        compression: Compression = "none",
+        checksum: Checksum = "none",
+        log_id: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
         """Make a controller.
 
         Raises:
@@ -57,6 +104,18 @@ class Controller(RpcController):
         """
         if not isinstance(timeout, Unset):
             self.timeout = timeout
+        if metadata:
+            self.metadata = dict(metadata)
+        if request_attachment:
+            self.request_attachment = request_attachment
+        if compression != "none":
+            self.compression = compression
+        if checksum != "none":
+            self.checksum = checksum
+        if log_id is not None:
+            self.log_id = log_id
+        if request_id is not None:
+            self.request_id = request_id
 
     @property
     def timeout(self) -> float | None:
@@ -119,6 +178,30 @@ class Controller(RpcController):
 
     def _forget(self) -> None:
         self.code, self._text, self._cancelled, self._cancel = None, "", False, None
+        self.native_code, self.response_attachment = None, b""
+        self.response_metadata = MappingProxyType({})
+
+    def _extras(self) -> _core.CallExtras | None:
+        """Return what goes along with the request; None when nothing does."""
+        trace = (self.log_id, self.trace_id, self.span_id, self.parent_span_id, self.request_id)
+        plain = self.compression == self.checksum == "none"
+        if plain and not (self.request_attachment or self.metadata or any_set(trace)):
+            return None
+        try:
+            return _core.CallExtras(
+                self.request_attachment,
+                list(self.metadata.items()),
+                self.compression,
+                self.checksum,
+                *trace,
+            )
+        except OverflowError:
+            raise ValueError(f"log and trace ids are int64, not all of {trace[:4]}") from None
+
+    def _take(self, extras: _core.CallExtras) -> None:
+        """Keep what came along with the response."""
+        self.response_attachment = extras.attachment
+        self.response_metadata = extras.metadata
 
     def _begin(self) -> None:
         with _lock:
@@ -139,12 +222,18 @@ class Controller(RpcController):
             self._running, self._cancel = False, None
             self.code = Code.OK if error is None else error.code
             self._text = "" if error is None else error.text
+            self.native_code = None if error is None else error.native_code
             closures, self._closures = self._closures, ()
         for closure in closures:
             try:
                 closure()
             except Exception as mistake:  # noqa: BLE001  (the call has ended as it has)
                 report(mistake)
+
+
+def any_set(values: tuple[object, ...]) -> bool:
+    """Say whether any of `values` is there."""
+    return any(value is not None for value in values)
 
 
 def _after_fork_in_child() -> None:

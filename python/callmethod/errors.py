@@ -52,41 +52,51 @@ class RpcError(RpcException):
         code: what kind of failure it is.
         text: who, what and how much.
         peer: whom the call was to, where that is known.
+        native_code: the protocol's own number: brpc's error_code on its protocols. In a handler,
+            the one to send instead of that for `code`.
     """
 
-    def __init__(self, code: Code, text: str = "", peer: str | None = None) -> None:
+    def __init__(
+        self, code: Code, text: str = "", peer: str | None = None, native_code: int | None = None
+    ) -> None:
         """Fail with `code`.
 
         Raises:
-            ValueError: `code` is none, or OK.
+            ValueError: `code` is none, or OK; `native_code` is 0, or no int32.
         """
-        super().__init__(code, text, peer)
+        super().__init__(code, text, peer, native_code)
         self.code = Code(code)
         if self.code is Code.OK:
             raise ValueError("OK is no failure")
+        if native_code is not None and not (-(2**31) <= native_code < 2**31 and native_code):
+            raise ValueError(f"native_code must be an int32 other than 0, not {native_code}")
         self.text = text
         self.peer = peer
+        self.native_code = native_code
 
     def __str__(self) -> str:
         """Return code and text."""
         return f"{self.code.name}: {self.text}" if self.text else self.code.name
 
 
-def from_core(number: int, text: str, peer: str | None) -> RpcError:
+def from_core(number: int, text: str, peer: str | None, native_code: int | None) -> RpcError:
     """Make the exception of a status."""
-    return RpcError(Code(number), text, peer)
+    return RpcError(Code(number), text, peer, native_code)
 
 
-def to_core(error: BaseException) -> tuple[int | None, str]:
-    """Return code and text of an `RpcError`; None and a description of anything else."""
+def to_core(error: BaseException) -> tuple[int | None, str, int | None]:
+    """Return code, text and native code of an `RpcError`; a description of anything else."""
     if isinstance(error, RpcError):
-        return error.code.value, error.text
+        # Of a call that the handler made itself, the number speaks of that call's server: that it
+        # stops, for one.
+        own = error.peer is None
+        return error.code.value, error.text, error.native_code if own else None
     name = type(error).__name__
     try:
         text = str(error)
     except Exception:  # noqa: BLE001  (its message is code of the user's)
-        return None, name
-    return None, f"{name}: {text}" if text else name
+        return None, name, None
+    return None, f"{name}: {text}" if text else name, None
 
 
 class WireError(ValueError):

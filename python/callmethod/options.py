@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping  # noqa: TC003  (dataclasses look their annotations up)
 
-__all__ = ["ChannelOptions"]
+__all__ = ["ChannelOptions", "ServerOptions"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +19,16 @@ class ChannelOptions:
         backoff_min: shortest pause between two attempts to connect.
         backoff_max: longest pause between two attempts to connect.
         connect_timeout: for one attempt to connect.
+        max_retry: how often a call is made again that the server did not run: it stops (ELOGOFF),
+            or has too much to do (ELIMIT). What was not even sent is sent again in any case.
+        pool_size: with a number, each call has a connection to itself, and there are so many at
+            most; None for one connection that carries all calls.
+        credential: says who calls, with the first call of each connection; brpc's
+            authentication_data.
 
     Raises:
-        ValueError: a time that is none.
+        TypeError: a credential that is no bytes.
+        ValueError: a time that is none, or a number below its least.
     """
 
     timeout: float | None = 5.0
@@ -28,9 +36,12 @@ class ChannelOptions:
     backoff_min: float = 0.05
     backoff_max: float = 1.0
     connect_timeout: float = 5.0
+    max_retry: int = 3
+    pool_size: int | None = None
+    credential: bytes | None = None
 
     def __post_init__(self) -> None:
-        """Check the times."""
+        """Check the numbers."""
         if self.timeout is not None:
             check_seconds("timeout", self.timeout)
         for name in ("backoff_min", "backoff_max", "connect_timeout"):
@@ -41,6 +52,56 @@ class ChannelOptions:
             raise ValueError(
                 f"backoff_max ({self.backoff_max} s) is below backoff_min ({self.backoff_min} s)"
             )
+        check_count("max_retry", self.max_retry, 0)
+        if self.pool_size is not None:
+            check_count("pool_size", self.pool_size, 1)
+        if self.credential is not None and not isinstance(self.credential, bytes):
+            raise TypeError(f"credential must be bytes, not {type(self.credential).__name__}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerOptions:
+    """How much a server takes on. All times are seconds.
+
+    The bounds of calls hold on protocols that can say that a call failed. There, a call above one
+    of them is refused at once, RESOURCE_EXHAUSTED (brpc's ELIMIT); elsewhere nothing more is read
+    while 1024 calls of a connection wait.
+
+    Attributes:
+        max_concurrency: calls that have come in and not ended, in all; None for no bound.
+        method_max_concurrency: the same for single methods, by full name.
+        max_queued_calls: calls that wait for a worker.
+        max_queue_time: for a call to wait for a worker. One whose deadline passes is not run
+            either.
+        handshake_timeout: for the first bytes of a connection, where they tell the protocol.
+
+    Raises:
+        ValueError: a time that is none, or a number below its least.
+    """
+
+    max_concurrency: int | None = 10_000
+    method_max_concurrency: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
+    max_queued_calls: int = 4096
+    max_queue_time: float = 10.0
+    handshake_timeout: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.max_concurrency is not None:
+            check_count("max_concurrency", self.max_concurrency, 1)
+        for name, most in self.method_max_concurrency.items():
+            check_count(f"method_max_concurrency[{name!r}]", most, 0)
+        check_count("max_queued_calls", self.max_queued_calls, 1)
+        check_seconds("max_queue_time", self.max_queue_time)
+        check_seconds("handshake_timeout", self.handshake_timeout)
+        if self.handshake_timeout == 0:
+            raise ValueError("handshake_timeout must be more than 0 s")
+
+
+def check_count(name: str, count: object, least: int) -> None:
+    """Raise ValueError unless `count` is a whole number from `least` on."""
+    if not isinstance(count, int) or not least <= count < 2**31:
+        raise ValueError(f"{name} must be a whole number from {least} on, not {count!r}")
 
 
 def check_seconds(name: str, seconds: object) -> None:

@@ -5,30 +5,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _process
-from callmethod._calling import OutgoingCall, check_done, serialized, settling
-from callmethod.errors import RpcError
+from callmethod._calling import OutgoingCall, check_done, refuse_on_loop, serialized
+from callmethod.options import ChannelOptions
 from callmethod.service import RpcChannel
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from callmethod import _core
 
 __all__ = ["PeerChannel"]
 
+TIMEOUT = ChannelOptions().timeout
+"""Seconds for calls whose controller names none."""
+
 
 class PeerChannel(RpcChannel):
     """The way back to a caller, on the connection that the call came by.
 
-    There is one for a connection; it may be kept and used from any thread. Its calls never wait:
-    where more than 4 MiB are unread by the peer they fail.
+    There is one for a connection; it may be kept and used from any thread. Its calls never wait for
+    room: where more than 4 MiB are unread by the peer they fail. On a one-way wire they wait for
+    nothing at all.
     """
 
     def __init__(self, link: _core.Link) -> None:
         """Not for users: handlers find theirs in `controller.rpc_channel`."""
         self._link = link
-        self._made_in = _process.generation
+        self._caller = link.caller
         self._shared = _process.current()
+        self._answers = link.answers
+        self._made_in = _process.generation
 
     @property
     def peer(self) -> str:
@@ -58,35 +65,47 @@ class PeerChannel(RpcChannel):
         request: Any,
         response_class: Any,
         done: Callable[..., Any] | None,
-    ) -> None:
-        """Call a method of the peer's service.
+    ) -> Any:
+        """Call a method of the peer's service; as `Channel.CallMethod`.
 
         Raises:
             RpcError: RESOURCE_EXHAUSTED (too much is unread), UNAVAILABLE (the connection is
-                gone); with `done`, the controller is told instead.
+                gone), UNIMPLEMENTED (the peer did not say that it serves calls, where calls and
+                answers could be confused), and what the peer answers; with `done`, the controller
+                is told instead.
+            RuntimeError: it would block a thread that runs an event loop.
             TypeError: the request is not the method's.
             ValueError: the request is larger than a frame may be.
             google.protobuf.message.EncodeError: the request lacks required fields.
         """
-        _process.check(self._made_in, "channel")
         check_done(done)
+        if done is None and self._answers:
+            refuse_on_loop("a call without done=")
+        call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
+        if done is None:
+            return call.block(method_descriptor, body, TIMEOUT)
+        return call.call_back(method_descriptor, body, TIMEOUT, done)
+
+    def _begin(
+        self, method_descriptor: Any, rpc_controller: Any, request: Any, response_class: Any
+    ) -> tuple[OutgoingCall, bytes]:
+        _process.check(self._made_in, "channel")
         body = serialized(method_descriptor, request)
-        call = OutgoingCall(rpc_controller)
-        error: RpcError | None = None
-        try:
-            self._link.call(method_descriptor.index, body)
-        except RpcError as failure:
-            error = failure
-        except BaseException:
-            call.withdraw()
-            raise
-        if done is not None:
-            with call.being_made:
-                self._shared.post(settling(call, done), error)
-            return
-        call.end(error)
-        if error is not None:
-            raise error
+        call = OutgoingCall(
+            self._shared,
+            self._caller,
+            self.peer,
+            rpc_controller,
+            response_class,
+            answers=self._answers,
+        )
+        return call, body
+
+    def _await_method(
+        self, method_descriptor: Any, rpc_controller: Any, request: Any, response_class: Any
+    ) -> asyncio.Future[Any]:
+        call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
+        return call.awaited(method_descriptor, body, TIMEOUT)
 
     def __repr__(self) -> str:
         """Return the peer and whether it is still there."""

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
-from callmethod import _core, _process
-from callmethod._binding import check_service
-from callmethod._running import Offer, Running, StopSummary
-from callmethod.options import check_seconds
-from callmethod.protocols import Indexed
+from callmethod import _process
+from callmethod._binding import check_service, check_width, table_of
+from callmethod._running import Offer, Running, Settings, StopSummary
+from callmethod.options import ServerOptions, check_seconds
+from callmethod.protocols import (
+    BaiduStd,
+    Hulu,
+    Indexed,
+    Protocol,
+    Sofa,
+    check_protocol,
+    traits_of,
+)
 from callmethod.stats import nothing_yet
 
 if TYPE_CHECKING:
@@ -20,10 +30,14 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from callmethod import _core
     from callmethod.peer_channel import PeerChannel
     from callmethod.stats import Stats
 
 __all__ = ["Server", "StopSummary"]
+
+WAIT_SECONDS = 0.2
+"""How long a signal may go unheard while a server is waited for."""
 
 
 class Server:
@@ -31,36 +45,51 @@ class Server:
 
     def __init__(
         self,
-        bind: str | socket.socket = "127.0.0.1:0",
+        bind: str | socket.socket | None = "127.0.0.1:0",
         *,
-        protocols: Sequence[Indexed] | None = None,
+        protocols: Sequence[Protocol] | None = None,
         max_workers: int | None = None,
+        options: ServerOptions = ServerOptions(),  # noqa: B008  (frozen)
+        authenticate: Callable[[bytes, str], object] | None = None,
+        expose_errors: bool = True,
         reuse_port: bool = False,
     ) -> None:
         """Make a server; nothing is bound yet.
 
         Args:
             bind: `host:port` (port 0: any free one), `[v6]:port`, `unix:path`, or a socket that
-                listens; that stays yours.
-            protocols: what is spoken; the indexed protocol in its default layout if not given.
+                listens; that stays yours. None for channels of this process only.
+            protocols: what is spoken; all there are, if not given. With `authenticate`, those that
+                can carry a credential.
             max_workers: handlers that run at once; cores + 4, at most 32, if not given. With 1,
                 all handlers run on one and the same thread.
+            options: how much the server takes on.
+            authenticate: called on a worker with the credential (empty where none came) and the
+                address of each new caller. A caller for whom it returns a falsehood or raises is
+                answered UNAUTHENTICATED, with the text of an `RpcError`, and disconnected.
+            expose_errors: whether callers learn type and message of what a handler raised; if not,
+                they learn "internal error".
             reuse_port: whether other processes may listen at the same port (SO_REUSEPORT).
 
         Raises:
             TypeError: something of the wrong kind.
-            ValueError: a number out of range, or a layout with answers.
+            ValueError: a number out of range; protocols that cannot share a port, or cannot carry
+                a credential where one is asked for.
         """
-        if not isinstance(bind, (str, socket.socket)):
+        if bind is not None and not isinstance(bind, (str, socket.socket)):
             raise TypeError(f"bind must be an address or a socket, not {type(bind).__name__}")
+        if not isinstance(options, ServerOptions):
+            raise TypeError(f"options must be callmethod.ServerOptions(...), not {options!r}")
+        if authenticate is not None and not callable(authenticate):
+            raise TypeError(f"authenticate must be callable, not {type(authenticate).__name__}")
         self._bind = bind
-        self._protocol = _one_protocol(protocols)
-        self._max_workers = _process.default_workers() if max_workers is None else max_workers
-        if not isinstance(self._max_workers, int):
+        self._protocols = _protocols(protocols, authenticates=authenticate is not None)
+        workers = _process.default_workers() if max_workers is None else max_workers
+        if not isinstance(workers, int):
             raise TypeError(f"max_workers must be a number of threads, not {max_workers!r}")
-        if self._max_workers < 1:
+        if workers < 1:
             raise ValueError(f"max_workers must be 1 or more, not {max_workers!r}")
-        self._reuse_port = reuse_port
+        self._settings = Settings(workers, options, authenticate, expose_errors, reuse_port)
         self._services: list[Any] = []
         self._factories: list[Callable[[PeerChannel], Any]] = []
         self._made_in = _process.generation
@@ -69,6 +98,7 @@ class Server:
         self._lock = threading.RLock()
         self._stopper: threading.Thread | None = None
         self._over = threading.Event()
+        self._told_of_stop: list[Callable[[], object]] = []
         self._summary: StopSummary | None = None
 
     def add_service(
@@ -81,6 +111,8 @@ class Server:
 
         Raises:
             TypeError: neither or both were given; a class, a stub, or no service.
+            ValueError: its name without the package is that of another one, which callers that
+                leave the package out could not tell from it.
             RuntimeError: the server was started.
         """
         if (service is None) == (factory is None):
@@ -93,6 +125,13 @@ class Server:
             self._factories.append(factory)
             return
         check_service(service)
+        descriptor = service.GetDescriptor()
+        for other in (added.GetDescriptor() for added in self._services):
+            if other.name == descriptor.name:
+                raise ValueError(
+                    f"{other.full_name} and {descriptor.full_name} have one name without the "
+                    f"package, {descriptor.name}, by which callers may call them"
+                )
         self._services.append(service)
 
     def start(self) -> None:
@@ -103,48 +142,58 @@ class Server:
         Raises:
             OSError: it cannot listen, EADDRINUSE for one.
             ValueError: the address is none; there is no service, or several and no
-                `Indexed(service=...)` that says which one.
+                `Indexed(service=...)` that says which one the indexed protocol means.
             RuntimeError: it was started before.
         """
         _process.check(self._made_in, "server")
         with self._lock:
             if self._running is not None or self._stopper is not None:
                 raise RuntimeError("a server starts once")
-            offer = self._offer()
-            self._running = Running(
-                self._bind, self._protocol, offer, self._max_workers, self._reuse_port
-            )
+            offers = [Offer(service=service) for service in self._services]
+            offers += [Offer(factory=factory) for factory in self._factories]
+            if not offers:
+                raise ValueError("there is nothing to serve; call add_service() first")
+            nameless = self._check_nameless(offers)
+            self._running = Running(self._bind, self._protocols, offers, nameless, self._settings)
 
-    def _offer(self) -> Offer:
-        """Return the one service or factory that the indexed protocol serves."""
-        services = [Offer(service=service) for service in self._services]
-        factories = [Offer(factory=factory) for factory in self._factories]
-        wanted = self._protocol.service
-        if wanted is not None:
-            names = [service.GetDescriptor().full_name for service in self._services]
-            if wanted in names:
-                return services[names.index(wanted)]
+    def _check_nameless(self, offers: Sequence[Offer]) -> str | None:
+        """Return which service the indexed protocol means, where that must be said."""
+        indexed = [protocol for protocol in self._protocols if isinstance(protocol, Indexed)]
+        if not indexed:
+            return None
+        (protocol,) = indexed
+        if protocol.service is None:
+            if len(offers) > 1:
+                raise ValueError(
+                    "the indexed protocol serves one service; name it by Indexed(service=...), or "
+                    "leave the protocol out: protocols=[callmethod.BaiduStd()]"
+                )
+            means = self._services
+        else:
+            means = [
+                service
+                for service in self._services
+                if service.GetDescriptor().full_name == protocol.service
+            ]
             # What a factory makes is known when it has made it.
-            if not factories:
-                raise ValueError(f"Indexed(service={wanted!r}): there are only {names}")
-            services = []
-        offers = services + factories
-        if not offers:
-            raise ValueError("there is nothing to serve; call add_service() first")
-        if len(offers) > 1:
-            raise ValueError(
-                "the indexed protocol serves one service; name it by Indexed(service=...)"
-            )
-        return offers[0]
+            if not means and not self._factories:
+                names = [service.GetDescriptor().full_name for service in self._services]
+                raise ValueError(f"Indexed(service={protocol.service!r}): there are only {names}")
+        for service in means:
+            check_width(table_of(service), protocol)
+        return protocol.service
 
     @property
     def address(self) -> str:
         """Where it listens, with the port that the system chose.
 
         Raises:
-            RuntimeError: it was not started.
+            RuntimeError: it was not started, or has no address.
         """
-        return self._started().core.address
+        address = self._started().core.address
+        if address is None:
+            raise RuntimeError("the server has no address: it serves channels of this process")
+        return address
 
     def _started(self) -> Running:
         _process.check(self._made_in, "server")
@@ -160,7 +209,23 @@ class Server:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the server has stopped, at most `timeout` seconds; say whether it has."""
         _process.check(self._made_in, "server")
-        return self._over.wait(timeout)
+        end = None if timeout is None else time.monotonic() + timeout
+        # In slices: a signal that another thread caught would not wake this one.
+        while not self._over.is_set():
+            left = WAIT_SECONDS if end is None else min(WAIT_SECONDS, end - time.monotonic())
+            if left <= 0:
+                break
+            self._over.wait(left)
+        return self._over.is_set()
+
+    def _has_stopped(self) -> None:
+        with self._lock:
+            self._over.set()
+            waiting, self._told_of_stop = self._told_of_stop, []
+        for told in waiting:
+            # Whoever waited on a loop that is closed waits no more.
+            with contextlib.suppress(RuntimeError):
+                told()
 
     def stop(self, grace: float = 5.0) -> StopSummary:
         """Stop: nothing new is accepted, what runs may end for `grace` seconds, the rest is cut.
@@ -183,12 +248,12 @@ class Server:
                 if running is not None:
                     running.core.abandon()
                 return StopSummary()
-            self._over.wait()
+            self.wait()
             return self._summary or StopSummary()
         try:
             self._summary = StopSummary() if running is None else running.stop(grace)
         finally:
-            self._over.set()
+            self._has_stopped()
         return self._summary
 
     def serve_forever(self, grace: float = 5.0) -> None:
@@ -238,21 +303,50 @@ class Server:
         elif self._running is None:
             state = "not started"
         else:
-            state = self._running.core.address
+            state = self._running.core.address or "in this process"
         return f"<{type(self).__name__} {state}>"
 
 
-def _one_protocol(protocols: Sequence[Indexed] | None) -> Indexed:
+def core_of(server: Server) -> _core.Server:
+    """Return what serves, for channels of this process.
+
+    Raises:
+        RuntimeError: it was not started.
+    """
+    return server._started().core
+
+
+def on_stop(server: Server, told: Callable[[], object]) -> None:
+    """Have `told` called when the server has stopped; at once when it has."""
+    with server._lock:
+        if not server._over.is_set():
+            server._told_of_stop.append(told)
+            return
+    told()
+
+
+def _protocols(protocols: Sequence[Protocol] | None, *, authenticates: bool) -> list[Protocol]:
+    """Return the protocols in the order in which they are looked for."""
     if protocols is None:
-        return Indexed()
-    if isinstance(protocols, Indexed):
-        raise TypeError("protocols is a list: protocols=[callmethod.Indexed()]")
-    given = list(protocols)
+        known: list[Protocol] = [BaiduStd(), Hulu(), Sofa(), Indexed()]
+        return [one for one in known if traits_of(one).credentials or not authenticates]
+    if isinstance(protocols, (BaiduStd, Hulu, Sofa, Indexed)):
+        raise TypeError(f"protocols is a list: protocols=[callmethod.{protocols!r}]")
+    given = [check_protocol(protocol) for protocol in protocols]
+    if not given:
+        raise ValueError("a server speaks one protocol or more; protocols=[] names none")
+    kinds = {type(protocol) for protocol in given}
+    if len(kinds) < len(given):
+        raise ValueError(f"a port speaks one layout of each protocol, not all of {given}")
     for protocol in given:
-        if not isinstance(protocol, Indexed):
-            raise TypeError(f"protocols are callmethod.Indexed(...) and the like, not {protocol!r}")
-    if len(given) != 1:
-        raise ValueError(f"one protocol is served for now; {len(given)} were given")
-    (protocol,) = given
-    _core.check_one_way(protocol)
-    return protocol
+        if authenticates and not traits_of(protocol).credentials:
+            raise ValueError(
+                f"{protocol} has no place for a credential, so that authenticate= could not hold"
+            )
+        if isinstance(protocol, Indexed) and len(given) > 1 and protocol.length_width == 2:  # noqa: PLR2004
+            raise ValueError(
+                "Indexed(length_width=2) cannot share a port: its lengths look like other "
+                "protocols' first bytes"
+            )
+    # What is known by a plausible length comes after what is known by a magic number.
+    return sorted(given, key=lambda protocol: isinstance(protocol, Indexed))

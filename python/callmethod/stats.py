@@ -24,6 +24,10 @@ class Stats(TypedDict):
     late_endings_total: int
     calls_sent_total: int
     calls_unsent_total: int
+    replies_sent_total: int
+    replies_unsent_total: int
+    late_replies_total: int
+    retries_total: int
     bytes_received_total: int
     bytes_sent_total: int
     log_records_dropped_total: int
@@ -48,6 +52,10 @@ def nothing_yet() -> Stats:
         late_endings_total=0,
         calls_sent_total=0,
         calls_unsent_total=0,
+        replies_sent_total=0,
+        replies_unsent_total=0,
+        late_replies_total=0,
+        retries_total=0,
         bytes_received_total=0,
         bytes_sent_total=0,
         log_records_dropped_total=0,

@@ -21,11 +21,13 @@ pub enum CloseKind {
     WriteFailed,
     /// The factory made no service for this connection.
     ServiceFailed,
+    /// A call failed, and the wire has no other way to say so.
+    CallFailed,
 }
 
 impl CloseKind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 19] = [
         Self::PeerClosed,
         Self::Reset,
         Self::Rejected(RejectReason::LengthBelowHeader),
@@ -33,10 +35,18 @@ impl CloseKind {
         Self::Rejected(RejectReason::UnknownMethod),
         Self::Rejected(RejectReason::BadBody),
         Self::Rejected(RejectReason::Truncated),
+        Self::Rejected(RejectReason::BadMagic),
+        Self::Rejected(RejectReason::BadSizes),
+        Self::Rejected(RejectReason::BadMeta),
+        Self::Rejected(RejectReason::UnknownProtocol),
+        Self::Rejected(RejectReason::HandshakeTimeout),
+        Self::Rejected(RejectReason::Unauthenticated),
+        Self::Rejected(RejectReason::UnexpectedReply),
         Self::Closed,
         Self::ServerStopped,
         Self::WriteFailed,
         Self::ServiceFailed,
+        Self::CallFailed,
     ];
 
     /// What was refused, unless whoever refused it has said so already: a bad body is found by
@@ -61,6 +71,7 @@ impl CloseKind {
             Self::ServerStopped => "server_stopped",
             Self::WriteFailed => "write_failed",
             Self::ServiceFailed => "service_failed",
+            Self::CallFailed => "call_failed",
         }
     }
 }

@@ -1,7 +1,8 @@
-//! From a frame to a method, or to the reason why not.
+//! Why something that a peer sent is not run.
 
-use crate::schema::MethodTable;
-use crate::wire::{Frame, WireError};
+use crate::status::{Code, Status};
+use crate::wire::WireError;
+use crate::wire::baidu_std::errno;
 
 /// Why something that a peer sent was not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,16 +17,46 @@ pub enum RejectReason {
     BadBody,
     /// The stream ended inside a frame.
     Truncated,
+    /// The frame does not begin as frames of the protocol do.
+    BadMagic,
+    /// The sizes in a frame's header contradict each other.
+    BadSizes,
+    /// The meta of a frame is not what the protocol defines.
+    BadMeta,
+    /// The first bytes are those of no protocol that is spoken here.
+    UnknownProtocol,
+    /// The first bytes did not come in time.
+    HandshakeTimeout,
+    /// The caller is not who it says it is, or does not say.
+    Unauthenticated,
+    /// An answer came that belongs to no call.
+    UnexpectedReply,
+    /// As much is under way as may be.
+    Overload,
+    /// The server stops.
+    Stopping,
+    /// The caller's deadline had passed.
+    Expired,
 }
 
 impl RejectReason {
     /// All reasons.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 15] = [
         Self::LengthBelowHeader,
         Self::LengthAboveLimit,
         Self::UnknownMethod,
         Self::BadBody,
         Self::Truncated,
+        Self::BadMagic,
+        Self::BadSizes,
+        Self::BadMeta,
+        Self::UnknownProtocol,
+        Self::HandshakeTimeout,
+        Self::Unauthenticated,
+        Self::UnexpectedReply,
+        Self::Overload,
+        Self::Stopping,
+        Self::Expired,
     ];
 
     /// The label it is counted under.
@@ -37,6 +68,16 @@ impl RejectReason {
             Self::UnknownMethod => "unknown_method",
             Self::BadBody => "bad_body",
             Self::Truncated => "truncated",
+            Self::BadMagic => "bad_magic",
+            Self::BadSizes => "bad_sizes",
+            Self::BadMeta => "bad_meta",
+            Self::UnknownProtocol => "unknown_protocol",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::Unauthenticated => "unauthenticated",
+            Self::UnexpectedReply => "unexpected_reply",
+            Self::Overload => "overload",
+            Self::Stopping => "stopping",
+            Self::Expired => "expired",
         }
     }
 }
@@ -47,35 +88,50 @@ impl From<WireError> for RejectReason {
             WireError::LengthBelowHeader { .. } => Self::LengthBelowHeader,
             WireError::LengthAboveLimit { .. } => Self::LengthAboveLimit,
             WireError::Truncated { .. } => Self::Truncated,
+            WireError::Magic { .. } => Self::BadMagic,
+            WireError::Sizes { .. } | WireError::Sum { .. } => Self::BadSizes,
+            WireError::Meta(_) => Self::BadMeta,
         }
     }
 }
 
-/// A frame that names no method.
+/// A frame that names nothing that is served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("method index {index} is not below {methods}, the number of methods of {service}")]
-pub struct Refusal {
-    /// The index on the wire.
-    pub index: u32,
-    /// How many methods there are.
-    pub methods: usize,
-    /// Full name of the service.
-    pub service: String,
+pub enum Refusal {
+    /// No method has that index.
+    #[error("method index {index} is not below {methods}, the number of methods of {service}")]
+    Index {
+        /// The index on the wire.
+        index: u32,
+        /// How many methods there are.
+        methods: usize,
+        /// Full name of the service.
+        service: String,
+    },
+    /// No service has that name.
+    #[error("no service {service:?} is served here")]
+    Service {
+        /// The name on the wire, escaped.
+        service: String,
+    },
+    /// No method has that name or place.
+    #[error("no method {method:?} of {service:?} is served here")]
+    Method {
+        /// The service's name on the wire, escaped.
+        service: String,
+        /// The method's name or place, escaped.
+        method: String,
+    },
 }
 
-/// The place in `table` of the method that `frame` calls.
-///
-/// # Errors
-/// No method stands at that index.
-pub fn resolve(table: &MethodTable, frame: &Frame) -> Result<usize, Refusal> {
-    let index = frame.index.unwrap_or(u32::MAX);
-    let methods = table.methods().len();
-    usize::try_from(index)
-        .ok()
-        .filter(|&place| place < methods)
-        .ok_or_else(|| Refusal {
-            index,
-            methods,
-            service: table.service().to_owned(),
-        })
+impl Refusal {
+    /// What the caller is told, with the number that brpc has for it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let native = match self {
+            Self::Service { .. } => errno::ENOSERVICE,
+            Self::Index { .. } | Self::Method { .. } => errno::ENOMETHOD,
+        };
+        Status::new(Code::Unimplemented, self.to_string()).with_native(native)
+    }
 }

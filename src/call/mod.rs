@@ -1,16 +1,32 @@
 //! What a call means, without sockets, clocks or Python: sessions, lanes, the processor's queue,
-//! dispatch, the journal.
+//! the registry, the pending table, the journal.
 
+mod admission;
 mod close;
+mod deadlines;
 mod dispatch;
+mod greeting;
 mod journal;
+mod outbound;
+mod outcome;
+mod pending;
 mod processor;
+mod registry;
 mod retry;
 mod session;
+mod ticket;
 
+pub use admission::{Admission, Limits, Permit};
 pub use close::{CloseKind, CloseReason};
-pub use dispatch::{Refusal, RejectReason, resolve};
+pub use deadlines::Deadlines;
+pub use dispatch::{Refusal, RejectReason};
+pub use greeting::{GOAWAY, Greeting, KEY as GREETING_KEY};
 pub use journal::{Journal, Level, Record};
-pub use processor::{Hold, Lane, Processor, Turn};
-pub use retry::Backoff;
-pub use session::{Call, Event, Link, LossListener, Session};
+pub use outbound::{Answer, Ended, Outbound, Waiter};
+pub use outcome::{Outcome, Tally};
+pub use pending::{Completed, NotTaken, Pending};
+pub use processor::{Hold, Lane, Processor, Seat, Turn};
+pub use registry::{Ambiguous, Place, Registry};
+pub use retry::{Backoff, is_refused};
+pub use session::{Call, Event, Link, LossListener, Reply, Session};
+pub use ticket::{EndListener, ReplyTo, Ticket};

@@ -1,31 +1,48 @@
 //! The processor: which events wait, in what order, and who may run them now.
 //!
-//! Each connection has a lane. The events of a lane run one at a time in the order they came;
-//! lanes run side by side, as many as there are workers. A lane that was run for a while goes to
-//! the end of the queue, so that a busy connection does not starve the others. A full lane does
-//! not refuse: its reader waits, and so does the peer.
+//! Each connection has a lane. The events of a lane begin in the order they came; the calls of a
+//! narrow lane run one at a time, those of a wide one side by side. Opening and closing run alone
+//! in either. Lanes run side by side, as many as there are workers. A lane that was run for a while
+//! goes to the end of the queue, so that a busy connection does not starve the others. A full lane
+//! does not refuse: its reader waits, and so does the peer.
 //!
 //! Not here: threads. Workers are whoever calls [`Processor::next`] and [`Lane::run`].
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::call::{Event, Link, Session};
+use crate::call::{Call, Event, Link, Session};
 
-/// Events that wait in one lane at most before its reader must pause.
+/// Events that wait in one lane at most before its reader must pause, where nobody else bounds
+/// them.
 const LANE_EVENTS: usize = 1024;
 /// Bytes of requests that wait in one lane at most before its reader must pause.
 const LANE_BYTES: usize = 4 * 1024 * 1024;
+/// Events in one lane from which on it is looked whether some have ended.
+const SWEEP_EVENTS: usize = 256;
 /// Events of one lane that are run before another lane has its turn.
 const TURN_EVENTS: usize = 64;
+
+/// A call's place among those that wait, until dropped: it begins, or ends before that.
+#[derive(Debug)]
+pub struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// The queue of lanes that have something to run.
 #[derive(Debug, Default)]
 pub struct Processor {
     queue: Mutex<Queue>,
     filled: Condvar,
+    /// Calls that wait in all lanes together.
+    waiting: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
@@ -56,21 +73,23 @@ impl Processor {
         self.filled.notify_all();
     }
 
+    /// How many calls wait in all lanes together.
+    #[must_use]
+    pub fn waiting_calls(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// A seat for a call that will wait.
+    #[must_use]
+    pub fn seat(&self) -> Seat {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Seat(Arc::clone(&self.waiting))
+    }
+
     fn enqueue(&self, lane: Arc<Lane>) {
         self.queue().lanes.push_back(lane);
         self.filled.notify_one();
     }
-}
-
-/// Where a lane stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stand {
-    /// Nothing to run.
-    Idle,
-    /// In the processor's queue.
-    Queued,
-    /// A worker has it, or somebody holds its turn.
-    Taken,
 }
 
 #[derive(Debug)]
@@ -78,7 +97,22 @@ struct Mailbox {
     events: VecDeque<(Arc<dyn Link>, Event)>,
     bytes: usize,
     calls: usize,
-    stand: Stand,
+    /// Calls that may run at once.
+    width: usize,
+    /// Events that may wait before the reader must pause.
+    depth: usize,
+    /// Bytes that may.
+    depth_bytes: usize,
+    /// How many events there are when it is next looked whether some have ended.
+    sweep_at: usize,
+    /// No call begins for now: the peer does not read its answers.
+    paused: bool,
+    /// Events that run, or whose turn somebody holds.
+    running: usize,
+    /// What runs runs alone.
+    exclusive: bool,
+    /// The lane is in the processor's queue.
+    queued: bool,
     /// Who waits for room.
     reader: Option<Waker>,
     /// Who waits for the end.
@@ -102,32 +136,71 @@ impl fmt::Debug for Lane {
 
 fn weight(event: &Event) -> (usize, usize) {
     match event {
-        Event::Call(call) => (1, call.body.len()),
-        Event::Opened | Event::Closed(_) => (0, 0),
+        Event::Call(call) => (1, call.body.bytes.len()),
+        Event::Opened | Event::Credential(_) | Event::Closed(_) => (0, 0),
     }
+}
+
+fn runs_alone(event: &Event) -> bool {
+    !matches!(event, Event::Call(_))
 }
 
 impl Mailbox {
     fn is_full(&self) -> bool {
-        self.events.len() >= LANE_EVENTS || self.bytes >= LANE_BYTES
+        self.bytes >= self.depth_bytes || self.events.len() >= self.depth
+    }
+
+    /// Whether the first event may begin.
+    fn is_ready(&self) -> bool {
+        match self.events.front() {
+            None => false,
+            Some((_, event)) if runs_alone(event) => self.running == 0,
+            Some(_) => !self.exclusive && !self.paused && self.running < self.width,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.events.is_empty() && self.running == 0
+    }
+
+    /// Throws out calls that ended while they waited, from time to time.
+    fn sweep(&mut self) {
+        if self.events.len() < self.sweep_at {
+            return;
+        }
+        let ended = |event: &Event| matches!(event, Event::Call(call) if call.ticket.is_ended());
+        self.events.retain(|(_, event)| !ended(event));
+        let weights = self.events.iter().map(|(_, event)| weight(event));
+        (self.calls, self.bytes) = weights.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        self.sweep_at = SWEEP_EVENTS.max(self.events.len() * 2);
     }
 
     /// Wakes the reader once half of the lane is free again, so that it does not wake for each.
     fn wake_reader(&mut self) -> Option<Waker> {
-        let roomy = self.events.len() <= LANE_EVENTS / 2 && self.bytes <= LANE_BYTES / 2;
-        if roomy { self.reader.take() } else { None }
+        if self.events.len() <= self.depth / 2 && self.bytes <= self.depth_bytes / 2 {
+            self.reader.take()
+        } else {
+            None
+        }
     }
 }
 
 impl Lane {
-    /// A lane whose events go to `session`.
+    /// A narrow lane whose events go to `session`.
     #[must_use]
     pub fn new(session: Arc<dyn Session>, processor: Arc<Processor>) -> Arc<Self> {
         let mailbox = Mailbox {
             events: VecDeque::new(),
             bytes: 0,
             calls: 0,
-            stand: Stand::Idle,
+            width: 1,
+            depth: LANE_EVENTS,
+            depth_bytes: LANE_BYTES,
+            sweep_at: SWEEP_EVENTS,
+            paused: false,
+            running: 0,
+            exclusive: false,
+            queued: false,
             reader: None,
             idler: None,
         };
@@ -142,6 +215,35 @@ impl Lane {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets the calls of this lane run side by side. Where calls can be refused, the reader never
+    /// pauses: what else it reads may be what a handler waits for.
+    pub fn widen(&self, refuses: bool) {
+        let mut mailbox = self.mailbox();
+        mailbox.width = LANE_EVENTS;
+        if refuses {
+            (mailbox.width, mailbox.depth, mailbox.depth_bytes) =
+                (usize::MAX, usize::MAX, usize::MAX);
+        }
+    }
+
+    /// How many calls wait, and how many bytes they have.
+    pub fn waiting(&self) -> (usize, usize) {
+        let mailbox = self.mailbox();
+        (mailbox.calls, mailbox.bytes)
+    }
+
+    /// Begins no call until [`Lane::resume`].
+    pub fn pause(&self) {
+        self.mailbox().paused = true;
+    }
+
+    /// Begins calls again.
+    pub fn resume(self: &Arc<Self>) {
+        let mut mailbox = self.mailbox();
+        mailbox.paused = false;
+        self.offer(mailbox);
+    }
+
     /// Adds events of `link` to the end of the lane.
     pub fn push(self: &Arc<Self>, link: &Arc<dyn Link>, events: impl IntoIterator<Item = Event>) {
         let mut mailbox = self.mailbox();
@@ -151,8 +253,14 @@ impl Lane {
             mailbox.bytes += bytes;
             mailbox.events.push_back((Arc::clone(link), event));
         }
-        if mailbox.stand == Stand::Idle && !mailbox.events.is_empty() {
-            mailbox.stand = Stand::Queued;
+        mailbox.sweep();
+        self.offer(mailbox);
+    }
+
+    /// Has a worker come if there is something to begin.
+    fn offer(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>) {
+        if mailbox.is_ready() && !mailbox.queued {
+            mailbox.queued = true;
             drop(mailbox);
             self.processor.enqueue(Arc::clone(self));
         }
@@ -169,61 +277,69 @@ impl Lane {
         }
     }
 
-    /// Runs events for one turn; called by the worker that was given the lane.
+    /// Runs events for one visit; called by the worker that was given the lane.
     pub fn run(self: &Arc<Self>) {
-        let mut turn = Turn {
-            lane: self,
-            held: false,
-        };
+        self.mailbox().queued = false;
+        let _visit = Visit(self);
         for _ in 0..TURN_EVENTS {
-            let Some((link, event)) = self.pop() else {
+            let Some((link, event)) = self.begin() else {
                 break;
             };
+            let mut turn = Turn {
+                lane: self,
+                held: false,
+            };
             self.session.handle(&link, event, &mut turn);
-            if turn.held {
-                break;
-            }
         }
     }
 
-    fn pop(&self) -> Option<(Arc<dyn Link>, Event)> {
+    /// Takes the first event if it may begin. Where more may begin beside it, another worker comes
+    /// for that: this one may be gone for long.
+    fn begin(self: &Arc<Self>) -> Option<(Arc<dyn Link>, Event)> {
         let mut mailbox = self.mailbox();
-        mailbox.stand = Stand::Taken;
+        if !mailbox.is_ready() {
+            return None;
+        }
         let (link, event) = mailbox.events.pop_front()?;
+        mailbox.running += 1;
+        mailbox.exclusive = runs_alone(&event);
         let (calls, bytes) = weight(&event);
         mailbox.calls -= calls;
         mailbox.bytes -= bytes;
+        if let Event::Call(call) = &event {
+            call.ticket.begin();
+        }
         let reader = mailbox.wake_reader();
-        drop(mailbox);
+        self.offer(mailbox);
         if let Some(reader) = reader {
             reader.wake();
         }
         Some((link, event))
     }
 
-    fn end_turn(self: &Arc<Self>) {
+    /// One event less runs; says what that leaves.
+    fn end(&self) -> MutexGuard<'_, Mailbox> {
         let mut mailbox = self.mailbox();
-        if mailbox.events.is_empty() {
-            mailbox.stand = Stand::Idle;
-            let idler = mailbox.idler.take();
-            drop(mailbox);
-            if let Some(idler) = idler {
-                idler.wake();
-            }
-        } else {
-            mailbox.stand = Stand::Queued;
-            drop(mailbox);
-            self.processor.enqueue(Arc::clone(self));
+        mailbox.running -= 1;
+        mailbox.exclusive = false;
+        if mailbox.is_idle()
+            && let Some(idler) = mailbox.idler.take()
+        {
+            idler.wake();
         }
+        mailbox
     }
 
-    /// Throws away the calls that wait and says how many they were; other events stay.
-    pub fn discard_calls(&self) -> usize {
+    /// Takes out the calls that wait; other events stay.
+    pub fn take_calls(&self) -> Vec<Call> {
         let mut mailbox = self.mailbox();
-        let discarded = mailbox.calls;
-        mailbox
-            .events
-            .retain(|(_, event)| !matches!(event, Event::Call(_)));
+        let mut calls = Vec::with_capacity(mailbox.calls);
+        for (link, event) in std::mem::take(&mut mailbox.events) {
+            match event {
+                Event::Call(call) => calls.push(call),
+                other => mailbox.events.push_back((link, other)),
+            }
+        }
         mailbox.calls = 0;
         mailbox.bytes = 0;
         let reader = mailbox.wake_reader();
@@ -231,7 +347,12 @@ impl Lane {
         if let Some(reader) = reader {
             reader.wake();
         }
-        discarded
+        calls
+    }
+
+    /// The processor whose workers run it.
+    pub fn processor(&self) -> &Processor {
+        &self.processor
     }
 
     /// How many calls wait.
@@ -242,7 +363,7 @@ impl Lane {
     /// Ready when nothing waits and nothing runs; otherwise the task is woken when that is so.
     pub fn poll_idle(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut mailbox = self.mailbox();
-        if mailbox.stand == Stand::Idle {
+        if mailbox.is_idle() {
             Poll::Ready(())
         } else {
             mailbox.idler = Some(context.waker().clone());
@@ -252,12 +373,21 @@ impl Lane {
 
     /// Whether nothing waits and nothing runs.
     pub fn is_idle(&self) -> bool {
-        self.mailbox().stand == Stand::Idle
+        self.mailbox().is_idle()
     }
 }
 
-/// A worker's turn at a lane. It ends when dropped (so also when a session panics), unless
-/// somebody took a hold of it.
+/// A worker's visit to a lane. What it leaves behind, also when a session panics, is for another.
+struct Visit<'a>(&'a Arc<Lane>);
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.0.offer(self.0.mailbox());
+    }
+}
+
+/// The turn of one event. It ends when dropped (so also when a session panics), unless somebody
+/// took a hold of it.
 #[derive(Debug)]
 pub struct Turn<'a> {
     lane: &'a Arc<Lane>,
@@ -265,7 +395,7 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Keeps the lane's next event back until the hold is dropped; the worker goes elsewhere.
+    /// Lets the turn go on until the hold is dropped; the worker goes elsewhere.
     pub fn hold(&mut self) -> Hold {
         debug_assert!(!self.held, "a turn is held once");
         self.held = true;
@@ -278,7 +408,8 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if !self.held {
-            self.lane.end_turn();
+            // What may begin now is for the visit to begin.
+            drop(self.lane.end());
         }
     }
 }
@@ -292,7 +423,7 @@ pub struct Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(lane) = self.lane.take() {
-            lane.end_turn();
+            lane.offer(lane.end());
         }
     }
 }

@@ -1,6 +1,16 @@
-//! How long to wait before trying again.
+//! Which failures may be tried again, and how long to wait before that.
 
 use std::time::Duration;
+
+use crate::status::Status;
+use crate::wire::baidu_std::errno;
+
+/// Whether a server says by this that it did not run the call: it stops, or has too much to do.
+/// What a handler said is never taken for that, since handlers' codes go by other numbers.
+#[must_use]
+pub fn is_refused(status: &Status) -> bool {
+    matches!(status.native, Some(errno::ELOGOFF | errno::ELIMIT))
+}
 
 /// Exponential waits with jitter: each is between half of a step and the whole of it, and the
 /// steps double from `min` to `max`.

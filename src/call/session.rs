@@ -8,24 +8,33 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use crate::call::{CloseReason, Turn};
-use crate::schema::ServiceSchema;
-use crate::status::Status;
+use crate::call::{CloseReason, Outbound, Place, Registry, ReplyTo, Ticket, Turn, Waiter};
+use crate::status::{Code, Status};
+use crate::wire::{Extras, Payload, Traits};
 
 /// One call as it came in.
 #[derive(Debug)]
 pub struct Call {
-    /// Place of the method in the service's table; always within it.
-    pub method: usize,
-    /// The serialized request.
-    pub body: Bytes,
+    /// What is called; always within the registry's tables.
+    pub place: Place,
+    /// The request.
+    pub body: Payload,
+    /// What came beside it.
+    pub extras: Extras,
+    /// The duty to end it.
+    pub ticket: Arc<Ticket>,
 }
+
+/// An answer: the response or how the call failed, and what goes beside it.
+pub type Reply = (Result<Payload, Status>, Extras);
 
 /// What happens to a session, in the order in which it happened on the connection.
 #[derive(Debug)]
 pub enum Event {
     /// The connection is there; comes first.
     Opened,
+    /// What the peer says about who it is; comes before its first call where that is asked for.
+    Credential(Bytes),
     /// The peer calls.
     Call(Call),
     /// The connection ended; comes last.
@@ -39,7 +48,7 @@ pub trait Session: fmt::Debug + Send + Sync + 'static {
     fn handle(&self, link: &Arc<dyn Link>, event: Event, turn: &mut Turn<'_>);
 }
 
-/// The other end of a connection, to call back and to close.
+/// The other end of a connection, to call back, to answer and to close.
 pub trait Link: fmt::Debug + Send + Sync + 'static {
     /// Where the peer is.
     fn peer(&self) -> &str;
@@ -47,15 +56,31 @@ pub trait Link: fmt::Debug + Send + Sync + 'static {
     /// Name of the protocol spoken.
     fn protocol(&self) -> &'static str;
 
-    /// Names the methods that the peer may call. Nothing is read from the peer before that.
-    fn serve(&self, schema: Arc<ServiceSchema>);
+    /// What the protocol can carry.
+    fn traits(&self) -> Traits;
 
-    /// Calls the method at `index` of the peer's service; never waits.
-    ///
-    /// # Errors
-    /// The frame cannot be made (`INVALID_ARGUMENT`), too much is unwritten
-    /// (`RESOURCE_EXHAUSTED`), the connection is gone (`UNAVAILABLE`).
-    fn call(&self, index: u32, body: &[u8]) -> Result<(), Status>;
+    /// Most bytes of a message, once inflated.
+    fn limit(&self) -> usize;
+
+    /// Whether a request that is none ends the connection, where the wire cannot say so otherwise.
+    fn closes_on_bad_body(&self) -> bool;
+
+    /// Names the services that the peer may call. Nothing is read from the peer before that.
+    fn serve(&self, registry: Arc<Registry>);
+
+    /// Says whether the peer is whom it says it is, in answer to [`Event::Credential`].
+    fn judge(&self, verdict: Result<(), Status>);
+
+    /// Calls the peer; never waits for room. The waiter is told once, maybe before this returns,
+    /// in which case there is nothing to cancel.
+    fn call(&self, call: &Outbound, waiter: Waiter) -> Option<u64>;
+
+    /// Ends a call that [`Link::call`] gave this number to as `CANCELLED`, unless it has ended.
+    fn cancel(&self, number: u64);
+
+    /// Says how a call ended; `None` when nothing is to be said. Once for each ticket. Gives the
+    /// code of the failure that was said instead, where the wire cannot carry the answer.
+    fn answer(&self, to: ReplyTo, answer: Option<Reply>) -> Option<Code>;
 
     /// Whether calls can still be sent.
     fn is_open(&self) -> bool;
@@ -66,7 +91,8 @@ pub trait Link: fmt::Debug + Send + Sync + 'static {
     /// Tells `listener` once when the connection is lost; at once when it is lost already.
     fn on_loss(&self, listener: Weak<dyn LossListener>);
 
-    /// Writes what waits, then closes this side; reading goes on to the peer's end of stream.
+    /// Writes what waits and what is still to be answered, then closes this side; reading goes on
+    /// to the peer's end of stream.
     fn finish(&self, reason: CloseReason);
 
     /// Ends the connection now.

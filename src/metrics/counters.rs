@@ -2,44 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::call::{CloseKind, RejectReason};
+use crate::call::{CloseKind, Outcome, RejectReason, Tally};
 use crate::status::Code;
-
-/// How a call that came in ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The handler ended it well.
-    Ok,
-    /// The handler let go of `done` without calling it, which a one-way wire allows.
-    Unanswered,
-    /// It failed.
-    Failed(Code),
-}
-
-impl Outcome {
-    /// The label it is counted under.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Unanswered => "unanswered",
-            Self::Failed(code) => code.name(),
-        }
-    }
-
-    fn place(self) -> usize {
-        match self {
-            Self::Ok => 0,
-            Self::Unanswered => 1,
-            Self::Failed(code) => 1 + usize::from(code.number()),
-        }
-    }
-
-    fn all() -> impl Iterator<Item = Self> {
-        let failures = Code::ALL.into_iter().skip(1).map(Self::Failed);
-        [Self::Ok, Self::Unanswered].into_iter().chain(failures)
-    }
-}
 
 /// What stands behind one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +37,14 @@ pub struct Counters {
     pub calls_sent: AtomicU64,
     /// Calls handed to a connection that ended before they were written.
     pub calls_unsent: AtomicU64,
+    /// Answers handed to a connection.
+    pub replies_sent: AtomicU64,
+    /// Answers that had no connection to go to any more.
+    pub replies_unsent: AtomicU64,
+    /// Answers that came when nobody waited for them any more.
+    pub late_replies: AtomicU64,
+    /// Tries of calls that were made again.
+    pub retries: AtomicU64,
     /// Bytes read from peers.
     pub bytes_received: AtomicU64,
     /// Bytes written to peers.
@@ -141,12 +113,6 @@ impl Counters {
         );
     }
 
-    /// A call that came in has ended.
-    pub fn call_ended(&self, outcome: Outcome) {
-        add(&self.calls_ended, 1);
-        bump(&self.outcomes, Some(outcome.place()));
-    }
-
     /// All counters by name.
     pub fn snapshot(&self) -> Vec<(&'static str, Value)> {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -189,11 +155,30 @@ impl Counters {
             ("late_endings_total", number(&self.late_endings)),
             ("calls_sent_total", number(&self.calls_sent)),
             ("calls_unsent_total", number(&self.calls_unsent)),
+            ("replies_sent_total", number(&self.replies_sent)),
+            ("replies_unsent_total", number(&self.replies_unsent)),
+            ("late_replies_total", number(&self.late_replies)),
+            ("retries_total", number(&self.retries)),
             ("bytes_received_total", number(&self.bytes_received)),
             ("bytes_sent_total", number(&self.bytes_sent)),
             ("panics_total", number(&self.panics)),
             ("accept_errors_total", number(&self.accept_errors)),
         ]
+    }
+}
+
+impl Tally for Counters {
+    fn ended(&self, outcome: Outcome) {
+        add(&self.calls_ended, 1);
+        bump(&self.outcomes, Some(outcome.place()));
+    }
+
+    fn late(&self) {
+        add(&self.late_endings, 1);
+    }
+
+    fn expired(&self) {
+        self.rejected(RejectReason::Expired);
     }
 }
 
@@ -210,7 +195,7 @@ mod tests {
     fn every_outcome_has_a_place_of_its_own() {
         let counters = Counters::default();
         for outcome in Outcome::all() {
-            counters.call_ended(outcome);
+            counters.ended(outcome);
         }
         let Value::Labelled(counts) = value(&counters, "calls_total") else {
             panic!()

@@ -2,4 +2,4 @@
 
 mod counters;
 
-pub use counters::{Counters, Outcome, Value};
+pub use counters::{Counters, Value};

@@ -1,39 +1,66 @@
 //! One connection: its handle, which any thread may use, for as long as anybody keeps it.
 //!
-//! What its task does meanwhile stands in `lifecycle.rs`.
+//! How it calls stands in `calling.rs`, how it answers in `answering.rs`, what its task does
+//! meanwhile in `lifecycle.rs`.
 
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use bytes::Bytes;
 use tokio::sync::{Notify, SetOnce};
 
-use crate::call::{CloseReason, Journal, Level, Link, LossListener};
+use crate::call::{
+    Admission, CloseReason, Ended, Journal, Lane, Level, Link, LossListener, Outbound, Registry,
+    Reply, ReplyTo, Waiter,
+};
 use crate::metrics::Counters;
 use crate::net::Stream;
-use crate::net::outgoing::{Accepted, Left, Outgoing};
-use crate::schema::ServiceSchema;
+use crate::net::answering::Answering;
+use crate::net::calling::{Calling, NotSent};
+use crate::net::outgoing::{Left, Outgoing, UNWRITTEN_BYTES, Unsent};
 use crate::status::{Code, Status};
-use crate::wire::{Codec, EncodeError};
+use crate::wire::{Answers, Codec, Traits};
 
 /// What the other end may call.
 #[derive(Debug, Clone)]
 pub enum Offer {
     /// Nothing: calls that come in are passed over.
     Nothing,
-    /// This service.
-    Service(Arc<ServiceSchema>),
-    /// A service that each session finds out for itself and names by [`Link::serve`].
+    /// These services.
+    Services(Arc<Registry>),
+    /// Services that each session finds out for itself and names by [`Link::serve`].
     BySession,
 }
 
-/// What all connections of one server or channel share.
+/// Which end of its connections this is.
+#[derive(Debug)]
+pub enum Role {
+    /// It was connected to.
+    Server {
+        /// How much may be under way.
+        admission: Arc<Admission>,
+        /// Whether callers must say who they are.
+        authenticates: bool,
+    },
+    /// It connected.
+    Caller {
+        /// What it says about who it is.
+        credential: Mutex<Bytes>,
+    },
+}
+
+/// What all connections of one protocol of a server, or of one channel, share.
 #[derive(Debug)]
 pub struct Terms {
     /// The protocol.
     pub codec: Arc<dyn Codec>,
     /// Whether frames that wait together may leave in one write.
     pub coalesce: bool,
+    /// Whether a request that is none ends the connection, where the wire cannot say so otherwise.
+    pub close_on_bad_body: bool,
+    /// Which end this is.
+    pub role: Role,
     /// What the other end may call.
     pub offer: Offer,
     /// Where events are counted.
@@ -53,19 +80,33 @@ const LISTENERS_UNSWEPT: usize = 64;
 
 /// A connection, open or gone.
 pub struct Connection {
-    peer: String,
+    pub(super) peer: String,
     pub(super) terms: Arc<Terms>,
-    /// The service that the peer may call; set when the session knows it.
-    pub(super) schema: SetOnce<Arc<ServiceSchema>>,
-    outgoing: Mutex<Outgoing>,
+    /// The services that the peer may call; set when the session knows them.
+    pub(super) registry: SetOnce<Arc<Registry>>,
+    /// Whether the peer is whom it says it is; set when that is known.
+    pub(super) verdict: SetOnce<Result<(), Status>>,
+    pub(super) outgoing: Mutex<Outgoing>,
+    pub(super) calling: Calling,
+    pub(super) answering: Answering,
+    /// Where its calls wait.
+    pub(super) lane: OnceLock<Weak<Lane>>,
+    /// No call begins, since the peer does not read its answers.
+    held_back: AtomicBool,
     /// Something waits to be written, or the write side is to be closed.
     pub(super) wake_writer: Notify,
     /// There may be room for another frame.
-    room: Notify,
+    pub(super) room: Notify,
+    /// The next deadline comes sooner than it did.
+    pub(super) sooner: Notify,
     /// Why this side wants the connection to end.
     ending: Mutex<Option<CloseReason>>,
     /// This side wants it to end now.
     pub(super) aborted: Notify,
+    /// For which reasons calls were refused, a bit each.
+    pub(super) refused_for: AtomicU32,
+    /// The session was told of it.
+    pub(super) opened: AtomicBool,
     /// A frame came in: the peer is more than a port that accepts and closes.
     pub(super) heard: AtomicBool,
     loss: Mutex<Loss>,
@@ -79,7 +120,7 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -88,6 +129,11 @@ impl Terms {
     pub(super) fn serves(&self) -> bool {
         !matches!(self.offer, Offer::Nothing)
     }
+
+    /// Whether calls wait for answers.
+    pub(super) fn answers(&self) -> bool {
+        self.codec.traits().answers != Answers::Never
+    }
 }
 
 impl Connection {
@@ -95,57 +141,59 @@ impl Connection {
     #[must_use]
     pub fn new(stream: Arc<Stream>, peer: String, terms: Arc<Terms>) -> Self {
         let known = match &terms.offer {
-            Offer::Service(schema) => Some(Arc::clone(schema)),
+            Offer::Services(registry) => Some(Arc::clone(registry)),
             Offer::Nothing | Offer::BySession => None,
         };
         let outgoing = Mutex::new(Outgoing::new(stream, terms.coalesce));
+        let traits = terms.codec.traits();
         Self {
             peer,
-            terms,
-            schema: SetOnce::new_with(known),
+            registry: SetOnce::new_with(known),
+            verdict: SetOnce::new(),
             outgoing,
+            calling: Calling::new(traits),
+            answering: Answering::new(traits),
+            terms,
+            lane: OnceLock::new(),
+            held_back: AtomicBool::new(false),
             wake_writer: Notify::new(),
             room: Notify::new(),
+            sooner: Notify::new(),
             ending: Mutex::new(None),
             aborted: Notify::new(),
+            refused_for: AtomicU32::new(0),
+            opened: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             loss: Mutex::new(Loss::default()),
         }
     }
 
-    fn push(&self, index: u32, body: &[u8]) -> Result<Accepted, EncodeError> {
-        let head = self.terms.codec.call_head(index, None, body.len())?;
-        let (accepted, written) = locked(&self.outgoing).push(head.as_slice(), body);
-        let counters = &self.terms.counters;
-        Counters::add(&counters.bytes_sent, written);
-        if matches!(accepted, Accepted::Written | Accepted::Waiting) {
-            Counters::count(&counters.calls_sent);
+    /// Begins no call of a peer that does not read its answers.
+    pub(super) fn hold_back(&self) {
+        if !self.held_back.swap(true, Ordering::AcqRel)
+            && let Some(lane) = self.lane.get().and_then(Weak::upgrade)
+        {
+            lane.pause();
         }
-        if accepted == Accepted::Waiting {
-            self.wake_writer.notify_one();
-        }
-        Ok(accepted)
     }
 
-    /// Calls as [`Link::call`] does, but waits for room instead of failing for want of it.
-    ///
-    /// # Errors
-    /// The frame cannot be made, or the connection is gone.
-    pub async fn call_waiting(&self, index: u32, body: &[u8]) -> Result<(), Status> {
-        loop {
-            // Armed before the try: room that comes in between is not missed.
-            let mut room = std::pin::pin!(self.room.notified());
-            room.as_mut().enable();
-            match self.push(index, body).map_err(invalid)? {
-                Accepted::Written | Accepted::Waiting => return Ok(()),
-                Accepted::Full { .. } => room.await,
-                Accepted::Gone => return Err(self.gone()),
-            }
+    fn go_on(&self) {
+        if self.held_back.swap(false, Ordering::AcqRel)
+            && let Some(lane) = self.lane.get().and_then(Weak::upgrade)
+        {
+            lane.resume();
         }
     }
 
     pub(super) fn flush(&self) -> std::io::Result<Left> {
-        let (left, written) = locked(&self.outgoing).flush();
+        let (left, written) = {
+            let mut outgoing = locked(&self.outgoing);
+            let flushed = outgoing.flush();
+            if outgoing.unwritten() <= UNWRITTEN_BYTES / 2 {
+                self.go_on();
+            }
+            flushed
+        };
         if written > 0 {
             Counters::add(&self.terms.counters.bytes_sent, written);
             self.room.notify_waiters();
@@ -163,10 +211,17 @@ impl Connection {
         locked(&self.outgoing).is_empty()
     }
 
+    /// Whether no call waits for its answer, in either direction.
+    pub fn is_unoccupied(&self) -> bool {
+        self.answering.open_calls() == 0 && self.pending_calls() == 0
+    }
+
     /// Lets go of the socket; whoever still wants to send is told.
     pub(super) fn close(&self) {
-        let unsent = locked(&self.outgoing).close();
-        Counters::add(&self.terms.counters.calls_unsent, unsent);
+        let Unsent { calls, replies } = locked(&self.outgoing).close();
+        Counters::add(&self.terms.counters.calls_unsent, calls);
+        Counters::add(&self.terms.counters.replies_unsent, replies);
+        self.go_on();
         self.room.notify_waiters();
     }
 
@@ -180,6 +235,7 @@ impl Connection {
         for listener in listeners.iter().filter_map(Weak::upgrade) {
             listener.lost();
         }
+        self.lose_tickets();
     }
 
     /// Why this side wants the connection to end, if it does.
@@ -195,7 +251,7 @@ impl Connection {
         );
     }
 
-    fn gone(&self) -> Status {
+    pub(super) fn gone(&self) -> Status {
         let why = self
             .ending()
             .map_or_else(String::new, |reason| format!(": {reason}"));
@@ -204,10 +260,19 @@ impl Connection {
             format!("the connection to {} is gone{why}", self.peer),
         )
     }
-}
 
-fn invalid(error: EncodeError) -> Status {
-    Status::new(Code::InvalidArgument, error.to_string())
+    pub(super) fn full(&self, unwritten: usize) -> Status {
+        let text = format!(
+            "{} has not read {unwritten} bytes yet; the call was not sent",
+            self.peer
+        );
+        Status::new(Code::ResourceExhausted, text)
+    }
+
+    /// Whether the peer ever sent a frame.
+    pub(super) fn was_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
 }
 
 impl Link for Connection {
@@ -219,23 +284,47 @@ impl Link for Connection {
         self.terms.codec.name()
     }
 
-    fn serve(&self, schema: Arc<ServiceSchema>) {
-        // The terms may have named it already; it is the same then.
-        let _ = self.schema.set(schema);
+    fn traits(&self) -> Traits {
+        self.terms.codec.traits()
     }
 
-    fn call(&self, index: u32, body: &[u8]) -> Result<(), Status> {
-        match self.push(index, body).map_err(invalid)? {
-            Accepted::Written | Accepted::Waiting => Ok(()),
-            Accepted::Full { unwritten } => Err(Status::new(
-                Code::ResourceExhausted,
-                format!(
-                    "{} has not read {unwritten} bytes yet; the call was not sent",
-                    self.peer
-                ),
-            )),
-            Accepted::Gone => Err(self.gone()),
-        }
+    fn limit(&self) -> usize {
+        usize::try_from(self.terms.codec.limit()).unwrap_or(usize::MAX)
+    }
+
+    fn closes_on_bad_body(&self) -> bool {
+        self.terms.close_on_bad_body
+    }
+
+    fn serve(&self, registry: Arc<Registry>) {
+        // The terms may have named them already; they are the same then.
+        let _ = self.registry.set(registry);
+    }
+
+    fn judge(&self, verdict: Result<(), Status>) {
+        // The first verdict counts.
+        let _ = self.verdict.set(verdict);
+    }
+
+    fn call(&self, call: &Outbound, waiter: Waiter) -> Option<u64> {
+        let (why, waiter) = match self.push(call, waiter) {
+            Ok(number) => return number,
+            Err(refused) => refused,
+        };
+        waiter.tell(match why {
+            NotSent::Refused(end) => end,
+            NotSent::Gone(status) => Ended::Failed(status),
+            NotSent::Full { unwritten } => Ended::Failed(self.full(unwritten)),
+        });
+        None
+    }
+
+    fn cancel(&self, number: u64) {
+        self.cancel_call(number);
+    }
+
+    fn answer(&self, to: ReplyTo, answer: Option<Reply>) -> Option<Code> {
+        self.settle(to, answer)
     }
 
     fn is_open(&self) -> bool {
@@ -263,6 +352,9 @@ impl Link for Connection {
 
     fn finish(&self, reason: CloseReason) {
         locked(&self.ending).get_or_insert(reason);
+        if !self.answering.finish_when_empty() {
+            return;
+        }
         locked(&self.outgoing).finish();
         self.wake_writer.notify_one();
     }
@@ -270,12 +362,5 @@ impl Link for Connection {
     fn abort(&self, reason: CloseReason) {
         *locked(&self.ending) = Some(reason);
         self.aborted.notify_one();
-    }
-}
-
-impl Connection {
-    /// Whether the peer ever sent a frame.
-    pub(super) fn was_heard(&self) -> bool {
-        self.heard.load(Ordering::Relaxed)
     }
 }

@@ -10,22 +10,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::select;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::call::{Call, CloseKind, CloseReason, Event, Lane, Level, Link, RejectReason, resolve};
+use crate::call::{CloseKind, CloseReason, Event, Lane, Level, Link, RejectReason};
 use crate::metrics::Counters;
 use crate::net::Stream;
-use crate::net::connection::Connection;
-use crate::net::outgoing::Left;
-use crate::schema::ServiceSchema;
-use crate::wire::{Frame, FrameKind, WireError};
+use crate::net::connection::{Connection, Role, locked};
+use crate::net::outgoing::{Left, UNWRITTEN_BYTES};
+use crate::wire::{Frame, Reads, WireError};
 
 /// Bytes of room for one read.
 const READ_BYTES: usize = 16 * 1024;
-/// Bytes up to which a request is copied out of the buffer it came in.
-const SMALL_BODY: usize = 2 * 1024;
 /// Time for a peer to end its side of a connection that was closed from here.
 const LINGER: Duration = Duration::from_secs(1);
 /// Time in which a peer must read something while bytes wait for it.
@@ -41,6 +38,8 @@ struct Life<'a> {
 impl Drop for Life<'_> {
     fn drop(&mut self) {
         if !self.over {
+            let reason = CloseReason::new(CloseKind::Closed, "callmethod was shut down");
+            self.connection.fail_calls(&reason);
             self.connection.close();
             self.connection.lose();
         }
@@ -48,19 +47,30 @@ impl Drop for Life<'_> {
 }
 
 impl Connection {
-    /// Lives until both sides are closed. The socket is closed when this returns.
-    pub async fn run(self: Arc<Self>, stream: Arc<Stream>, lane: Arc<Lane>) {
+    /// Lives until both sides are closed; `buffer` is what was read already. The socket is closed
+    /// when this returns.
+    pub async fn run(self: Arc<Self>, stream: Arc<Stream>, lane: Arc<Lane>, buffer: BytesMut) {
         let link: Arc<dyn Link> = Arc::clone(&self) as _;
         self.terms.counters.connection_opened();
         self.log(Level::Info, "connection opened", "");
-        if self.terms.serves() {
-            lane.push(&link, [Event::Opened]);
+        // Set once: a connection lives once.
+        let _ = self.lane.set(Arc::downgrade(&lane));
+        if self.traits().concurrent {
+            lane.widen(self.traits().failures);
+        }
+        // What was read already holds the beginning of a first call, which may say whether its
+        // caller can be called back: the session is to know that from the start.
+        if buffer.is_empty() || !self.traits().metadata {
+            self.open(&lane, &link);
         }
         let mut life = Life {
             connection: &self,
             over: false,
         };
-        let reason = self.live(&stream, &lane, &link).await;
+        let reason = select! {
+            reason = self.live(&stream, &lane, &link, buffer) => reason,
+            never = self.keep_time() => match never {},
+        };
         life.over = true;
         self.close();
         self.terms.counters.connection_closed(reason.kind);
@@ -72,8 +82,21 @@ impl Connection {
         self.log(level, "connection closed", &more);
     }
 
-    async fn live(&self, stream: &Stream, lane: &Arc<Lane>, link: &Arc<dyn Link>) -> CloseReason {
-        let mut reading = pin!(self.read(stream, lane, link));
+    /// Tells the session that the connection is there, once.
+    fn open(&self, lane: &Arc<Lane>, link: &Arc<dyn Link>) {
+        if self.terms.serves() && !self.opened.swap(true, Ordering::AcqRel) {
+            lane.push(link, [Event::Opened]);
+        }
+    }
+
+    async fn live(
+        self: &Arc<Self>,
+        stream: &Stream,
+        lane: &Arc<Lane>,
+        link: &Arc<dyn Link>,
+        buffer: BytesMut,
+    ) -> CloseReason {
+        let mut reading = pin!(self.read(stream, lane, link, buffer));
         let mut writing = pin!(self.write(stream));
         let mut write_closed = false;
         let mut patience_ends = None;
@@ -96,18 +119,23 @@ impl Connection {
                 },
             }
         };
-        if !clean {
+        if self.terms.answers() {
+            // Nothing is read any more, so no answer can come.
+            self.leave();
+            self.fail_calls(&reason);
+        }
+        if !clean || self.has_nothing_to_say() {
             // A last try for what waits; the connection ends whatever comes of it.
             let _ = self.flush();
             self.close();
             self.lose();
         }
-        if self.terms.serves() {
+        if self.opened.load(Ordering::Acquire) {
             lane.push(link, [Event::Closed(reason.clone())]);
         } else {
             self.finish(reason.clone());
         }
-        if clean && !write_closed {
+        if clean && !write_closed && self.is_alive() {
             // Until the session has run what came in and says that it has nothing more to say.
             select! {
                 () = self.aborted.notified() => {
@@ -120,10 +148,40 @@ impl Connection {
         reason
     }
 
+    /// Whether, once nothing is read any more, nothing need be written either: a caller only asks.
+    fn has_nothing_to_say(&self) -> bool {
+        let caller = matches!(self.terms.role, Role::Caller { .. });
+        caller && self.terms.answers() && !self.terms.serves()
+    }
+
+    /// Ends calls, those that came in and those that go out, when their time is up.
+    async fn keep_time(&self) -> std::convert::Infallible {
+        loop {
+            // Armed before the look: a change that comes in between is not missed.
+            let mut sooner = pin!(self.sooner.notified());
+            sooner.as_mut().enable();
+            let now = Instant::now().into_std();
+            self.expire_calls(now);
+            self.expire_tickets(now);
+            let calls = self.calling.next_deadline();
+            let tickets = self.answering.next_deadline();
+            let next = calls.into_iter().chain(tickets).min();
+            match next {
+                None => sooner.await,
+                Some(next) => select! {
+                    () = sooner => {}
+                    () = sleep_until(next.into()) => {}
+                },
+            }
+        }
+    }
+
     /// Whether the user wants it gone; a server that drains is more patient.
     fn is_closed_here(&self) -> bool {
-        self.ending()
-            .is_some_and(|reason| reason.kind == CloseKind::Closed)
+        self.ending().is_some_and(|reason| {
+            let refused = CloseKind::Rejected(RejectReason::Unauthenticated);
+            reason.kind == CloseKind::Closed || reason.kind == refused
+        })
     }
 
     fn aborted_reason(&self) -> CloseReason {
@@ -131,80 +189,119 @@ impl Connection {
             .unwrap_or_else(|| CloseReason::new(CloseKind::Closed, "closed here"))
     }
 
-    /// Reads calls into the lane up to the peer's end of stream.
+    /// What the peer's frames can be. Where the peer said that it serves, answers come too.
+    fn reads(&self) -> Reads {
+        let traits = self.traits();
+        let both = match &self.terms.role {
+            Role::Server { .. } => self.calling.peer_serves(),
+            Role::Caller { .. } => self.terms.serves(),
+        };
+        match &self.terms.role {
+            _ if traits.both_ways && both => Reads::Both,
+            Role::Caller { .. } if self.terms.answers() => Reads::Replies,
+            Role::Server { .. } | Role::Caller { .. } => Reads::Calls,
+        }
+    }
+
+    /// Reads frames up to the peer's end of stream.
     async fn read(
-        &self,
+        self: &Arc<Self>,
         stream: &Stream,
         lane: &Arc<Lane>,
         link: &Arc<dyn Link>,
+        mut buffer: BytesMut,
     ) -> Result<(), CloseReason> {
-        let schema = if self.terms.serves() {
-            Some(self.schema.wait().await)
-        } else {
-            None
-        };
-        let mut buffer = BytesMut::new();
+        if self.opened.load(Ordering::Acquire) {
+            // Nothing is read before the session knows what it serves.
+            self.registry.wait().await;
+        }
         loop {
-            std::future::poll_fn(|context| lane.poll_room(context)).await;
-            stream.readable().await.map_err(reset)?;
-            buffer.reserve(READ_BYTES);
-            match stream.try_read(&mut buffer) {
-                Ok(0) if buffer.is_empty() => return Ok(()),
-                Ok(0) => {
-                    return Err(rejected(WireError::Truncated {
-                        received: buffer.len(),
-                    }));
-                }
-                Ok(received) => Counters::add(&self.terms.counters.bytes_received, received),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(reset(error)),
-            }
-            let mut calls = Vec::new();
-            let cut = self.cut(&mut buffer, schema.map(|schema| &**schema), &mut calls);
-            Counters::add(&self.terms.counters.calls_received, calls.len());
-            lane.push(link, calls);
+            let mut events = Vec::new();
+            let cut = self.cut(&mut buffer, lane, link, &mut events).await;
+            Counters::add(&self.terms.counters.calls_received, events.len());
+            lane.push(link, events);
             cut?;
             if buffer.is_empty() {
                 // An idle connection keeps no buffer.
                 buffer = BytesMut::new();
             }
+            std::future::poll_fn(|context| lane.poll_room(context)).await;
+            self.until_read().await;
+            loop {
+                stream.readable().await.map_err(reset)?;
+                buffer.reserve(READ_BYTES);
+                match stream.try_read(&mut buffer) {
+                    Ok(0) if buffer.is_empty() => return Ok(()),
+                    Ok(0) => {
+                        return Err(rejected(WireError::Truncated {
+                            received: buffer.len(),
+                        }));
+                    }
+                    Ok(received) => {
+                        Counters::add(&self.terms.counters.bytes_received, received);
+                        break;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(reset(error)),
+                }
+            }
+        }
+    }
+
+    /// Ready when the peer has read enough of its answers to be given more of them. A caller goes
+    /// on reading in any case, so that never both ends wait for each other.
+    async fn until_read(&self) {
+        if matches!(self.terms.role, Role::Caller { .. }) || !self.terms.answers() {
+            return;
+        }
+        loop {
+            let mut room = pin!(self.room.notified());
+            room.as_mut().enable();
+            if locked(&self.outgoing).unwritten() < UNWRITTEN_BYTES {
+                return;
+            }
+            room.await;
         }
     }
 
     /// Cuts the complete frames off `buffer`; those before a bad one count.
-    fn cut(
-        &self,
+    async fn cut(
+        self: &Arc<Self>,
         buffer: &mut BytesMut,
-        schema: Option<&ServiceSchema>,
-        calls: &mut Vec<Event>,
+        lane: &Arc<Lane>,
+        link: &Arc<dyn Link>,
+        events: &mut Vec<Event>,
     ) -> Result<(), CloseReason> {
-        while let Some(frame) = self
-            .terms
-            .codec
-            .decode(FrameKind::Call, buffer)
-            .map_err(rejected)?
-        {
-            let first = !self.heard.swap(true, Ordering::Relaxed);
-            let Some(schema) = schema else {
-                self.pass_over(first);
-                continue;
+        loop {
+            let decoded = self.terms.codec.decode(self.reads(), buffer);
+            let Some(frame) = decoded.map_err(rejected)? else {
+                return Ok(());
             };
-            calls.push(Event::Call(admit(schema, frame)?));
-        }
-        Ok(())
-    }
-
-    /// A call to an end that serves nothing: a channel without `service=` only sends, and need
-    /// not lose its connection because the other end talks to everybody.
-    fn pass_over(&self, first: bool) {
-        self.terms.counters.rejected(RejectReason::UnknownMethod);
-        if first {
-            self.log(
-                Level::Warning,
-                "call ignored: this channel has no service=",
-                "",
-            );
+            let first = !self.heard.swap(true, Ordering::Relaxed);
+            match frame {
+                _ if self.is_turned_away() => {}
+                Frame::Reply(reply) => self.complete(reply)?,
+                Frame::Call(mut call) => {
+                    if !self.terms.serves() {
+                        self.pass_over(first);
+                        continue;
+                    }
+                    if first {
+                        self.be_greeted(&mut call.extras);
+                        self.open(lane, link);
+                    }
+                    let registry = self.registry.wait().await;
+                    if first && let Err(status) = self.authenticate(&call.extras, lane, link).await
+                    {
+                        self.turn_away(call.id, status);
+                        continue;
+                    }
+                    if let Some(admitted) = self.admit(call, registry, lane)? {
+                        events.push(Event::Call(admitted));
+                    }
+                }
+            }
         }
     }
 
@@ -227,24 +324,6 @@ impl Connection {
                     ready.map_err(failed)?;
                 }
             }
-        }
-    }
-}
-
-fn admit(schema: &ServiceSchema, frame: Frame) -> Result<Call, CloseReason> {
-    match resolve(schema.methods(), &frame) {
-        Ok(method) => {
-            // A small body that waits must not hold on to the whole buffer it came in.
-            let body = if frame.body.len() <= SMALL_BODY {
-                Bytes::copy_from_slice(&frame.body)
-            } else {
-                frame.body
-            };
-            Ok(Call { method, body })
-        }
-        Err(refusal) => {
-            let kind = CloseKind::Rejected(RejectReason::UnknownMethod);
-            Err(CloseReason::new(kind, refusal.to_string()))
         }
     }
 }

@@ -2,6 +2,9 @@
 //! (client side).
 
 pub mod address;
+mod admitting;
+mod answering;
+mod calling;
 pub mod client;
 pub mod connection;
 mod lifecycle;

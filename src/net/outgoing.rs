@@ -33,6 +33,53 @@ pub(crate) enum Accepted {
     Gone,
 }
 
+/// A frame to be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chunks<'a> {
+    /// What stands before the message.
+    pub(crate) head: &'a [u8],
+    /// The message.
+    pub(crate) body: &'a [u8],
+    /// What stands after it.
+    pub(crate) tail: &'a [u8],
+    /// What it is.
+    pub(crate) kind: Kind,
+}
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A call, with its number if it may be taken back while nothing of it is written.
+    Call(Option<u64>),
+    /// An answer.
+    Reply,
+}
+
+/// Frames that were not written whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unsent {
+    /// Calls.
+    pub(crate) calls: usize,
+    /// Answers.
+    pub(crate) replies: usize,
+}
+
+impl Chunks<'_> {
+    fn len(&self) -> usize {
+        self.head.len() + self.body.len() + self.tail.len()
+    }
+}
+
+/// A frame that waits.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// Bytes of it that are still unwritten.
+    left: usize,
+    /// Whether some of it was written.
+    begun: bool,
+    kind: Kind,
+}
+
 /// What is left after writing as much as the socket takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Left {
@@ -50,8 +97,7 @@ pub(crate) struct Outgoing {
     /// `None` when the connection is gone.
     stream: Option<Arc<Stream>>,
     waiting: BytesMut,
-    /// Bytes that are still unwritten of each waiting frame, in order.
-    frames: VecDeque<usize>,
+    frames: VecDeque<Waiting>,
     coalesce: bool,
     finished: bool,
 }
@@ -82,21 +128,31 @@ impl Outgoing {
         self.waiting.is_empty()
     }
 
-    /// Takes one frame, and says how many bytes went out at once.
-    pub(crate) fn push(&mut self, head: &[u8], body: &[u8]) -> (Accepted, usize) {
+    /// Whether the peer has ended its side, maybe before the connection's task knows of it.
+    pub(crate) fn is_ended_by_peer(&self) -> bool {
+        self.stream.as_ref().is_none_or(|stream| stream.is_ended())
+    }
+
+    /// How many bytes wait.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes one frame, and says how many bytes went out at once. With `bounded`, it is not taken
+    /// when too much waits.
+    pub(crate) fn push(&mut self, frame: &Chunks<'_>, bounded: bool) -> (Accepted, usize) {
         let Some(stream) = self.stream.as_ref().filter(|_| !self.finished) else {
             return (Accepted::Gone, 0);
         };
-        let frame = head.len() + body.len();
+        let parts = [frame.head, frame.body, frame.tail];
         let mut written = 0;
         if self.waiting.is_empty() {
             // An error shows again to the connection's task, which then ends the connection.
-            let parts = [IoSlice::new(head), IoSlice::new(body)];
-            written = stream.try_write(&parts).unwrap_or(0);
-            if written == frame {
+            written = stream.try_write(&parts.map(IoSlice::new)).unwrap_or(0);
+            if written == frame.len() {
                 return (Accepted::Written, written);
             }
-        } else if self.waiting.len() + frame > UNWRITTEN_BYTES {
+        } else if bounded && self.waiting.len() + frame.len() > UNWRITTEN_BYTES {
             return (
                 Accepted::Full {
                     unwritten: self.waiting.len(),
@@ -104,13 +160,18 @@ impl Outgoing {
                 0,
             );
         }
-        self.waiting.reserve(frame - written);
-        self.waiting
-            .extend_from_slice(head.get(written..).unwrap_or_default());
-        let sent = written.saturating_sub(head.len());
-        self.waiting
-            .extend_from_slice(body.get(sent..).unwrap_or_default());
-        self.frames.push_back(frame - written);
+        self.waiting.reserve(frame.len() - written);
+        let mut sent = written;
+        for part in parts {
+            self.waiting
+                .extend_from_slice(part.get(sent..).unwrap_or_default());
+            sent = sent.saturating_sub(part.len());
+        }
+        self.frames.push_back(Waiting {
+            left: frame.len() - written,
+            begun: written > 0,
+            kind: frame.kind,
+        });
         (Accepted::Waiting, written)
     }
 
@@ -120,8 +181,12 @@ impl Outgoing {
         let Some(stream) = self.stream.clone() else {
             return (Ok(Left::Finished), 0);
         };
-        while let Some(&first) = self.frames.front() {
-            let most = if self.coalesce { WRITE_BYTES } else { first };
+        while let Some(first) = self.frames.front() {
+            let most = if self.coalesce {
+                WRITE_BYTES
+            } else {
+                first.left
+            };
             let chunk = self.waiting.get(..most).unwrap_or(&self.waiting);
             match stream.try_write(&[IoSlice::new(chunk)]) {
                 Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), total),
@@ -150,11 +215,12 @@ impl Outgoing {
     fn forget(&mut self, mut written: usize) {
         self.waiting.advance(written);
         while let Some(first) = self.frames.front_mut() {
-            if *first > written {
-                *first -= written;
+            if first.left > written {
+                first.left -= written;
+                first.begun |= written > 0;
                 return;
             }
-            written -= *first;
+            written -= first.left;
             self.frames.pop_front();
         }
     }
@@ -164,11 +230,37 @@ impl Outgoing {
         self.finished = true;
     }
 
-    /// Lets go of the socket and says how many frames were not written whole.
-    pub(crate) fn close(&mut self) -> usize {
+    /// Takes back the calls of which nothing was written, and says which they are.
+    pub(crate) fn take_back(&mut self) -> Vec<u64> {
+        let mut taken = Vec::new();
+        let mut kept = BytesMut::new();
+        for frame in std::mem::take(&mut self.frames) {
+            let bytes = self.waiting.split_to(frame.left);
+            match frame.kind {
+                Kind::Call(Some(call)) if !frame.begun => taken.push(call),
+                _ => {
+                    kept.extend_from_slice(&bytes);
+                    self.frames.push_back(frame);
+                }
+            }
+        }
+        self.waiting = kept;
+        taken
+    }
+
+    /// Lets go of the socket and says what was not written whole.
+    pub(crate) fn close(&mut self) -> Unsent {
         self.stream = None;
         self.waiting = BytesMut::new();
-        std::mem::take(&mut self.frames).len()
+        let frames = std::mem::take(&mut self.frames);
+        let replies = frames
+            .iter()
+            .filter(|frame| frame.kind == Kind::Reply)
+            .count();
+        Unsent {
+            calls: frames.len() - replies,
+            replies,
+        }
     }
 }
 
@@ -178,9 +270,19 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
     use tokio::net::UnixStream;
 
+    fn chunks<'a>(head: &'a [u8], body: &'a [u8]) -> Chunks<'a> {
+        let (tail, kind) = (&[][..], Kind::Call(None));
+        Chunks {
+            head,
+            body,
+            tail,
+            kind,
+        }
+    }
+
     fn fill(outgoing: &mut Outgoing, frames: usize) {
         for _ in 0..frames {
-            let (accepted, _) = outgoing.push(b"head", &vec![7; 60_000]);
+            let (accepted, _) = outgoing.push(&chunks(b"head", &vec![7; 60_000]), true);
             assert!(
                 !matches!(accepted, Accepted::Gone | Accepted::Full { .. }),
                 "{accepted:?}"
@@ -196,7 +298,7 @@ mod tests {
         assert!(!outgoing.is_empty());
         let mut full = Accepted::Waiting;
         for _ in 0..20 {
-            full = outgoing.push(b"head", &vec![7; 60_000]).0;
+            full = outgoing.push(&chunks(b"head", &vec![7; 60_000]), true).0;
         }
         let Accepted::Full { unwritten } = full else {
             panic!("{full:?}")
@@ -204,9 +306,9 @@ mod tests {
         assert!(unwritten <= UNWRITTEN_BYTES);
         assert!(unwritten + 60_004 > UNWRITTEN_BYTES);
         drop(theirs);
-        let lost = outgoing.close();
+        let lost = outgoing.close().calls;
         assert!((65..80).contains(&lost), "{lost}");
-        assert_eq!(outgoing.push(b"", b"x").0, Accepted::Gone);
+        assert_eq!(outgoing.push(&chunks(b"", b"x"), true).0, Accepted::Gone);
     }
 
     #[tokio::test]
@@ -221,11 +323,14 @@ mod tests {
             let mut outgoing = Outgoing::new(Arc::new(Stream::Unix(ours)), coalesce);
             fill(&mut outgoing, 10);
             outgoing.finish();
-            assert_eq!(outgoing.push(b"", b"late").0, Accepted::Gone);
+            assert_eq!(
+                outgoing.push(&chunks(b"", b"late"), false).0,
+                Accepted::Gone
+            );
             while outgoing.flush().0.unwrap() != Left::Finished {
                 outgoing.stream.as_ref().unwrap().writable().await.unwrap();
             }
-            assert_eq!(outgoing.close(), 0);
+            assert_eq!(outgoing.close().calls, 0);
             let received = reader.await.unwrap();
             assert_eq!(received.len(), 10 * 60_004);
             assert!(
@@ -234,5 +339,39 @@ mod tests {
                     .all(|frame| frame.starts_with(b"head\x07"))
             );
         }
+    }
+
+    #[tokio::test]
+    async fn calls_of_which_nothing_was_written_are_taken_back() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut outgoing = Outgoing::new(Arc::new(Stream::Unix(ours)), true);
+        let body = vec![7; 100_000];
+        for call in 0..10 {
+            let tail = &[9][..];
+            let frame = Chunks {
+                tail,
+                kind: Kind::Call(Some(call)),
+                ..chunks(b"call", &body)
+            };
+            outgoing.push(&frame, true);
+        }
+        outgoing.push(&chunks(b"answer", b"x"), true);
+        let unsent = outgoing.take_back();
+        assert!((1..10).contains(&unsent.len()), "{unsent:?}");
+        assert_eq!(*unsent.last().unwrap(), 9);
+        outgoing.finish();
+        let reader = tokio::spawn(async move {
+            let mut received = Vec::new();
+            theirs.read_to_end(&mut received).await.unwrap();
+            received
+        });
+        while outgoing.flush().0.unwrap() != Left::Finished {
+            outgoing.stream.as_ref().unwrap().writable().await.unwrap();
+        }
+        outgoing.close();
+        let received = reader.await.unwrap();
+        let sent = 10 - unsent.len();
+        assert_eq!(received.len(), sent * 100_005 + 7);
+        assert!(received.ends_with(b"\x09answerx"));
     }
 }

@@ -1,6 +1,7 @@
 //! One connected socket, of whatever family.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -75,6 +76,16 @@ impl Stream {
             Self::Tcp(stream) => stream.try_write_vectored(parts),
             Self::Unix(stream) => stream.try_write_vectored(parts),
         }
+    }
+
+    /// Whether the peer's end of stream is the next thing to be read.
+    pub fn is_ended(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match self {
+            Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        };
+        matches!(peeked, Ok(0))
     }
 
     /// Tells the peer that nothing more will come.

@@ -1,26 +1,37 @@
-//! Callbacks of users, on their way to the one thread that runs them.
+//! Ends of calls and callbacks of users, on their way to the thread that is to run them.
 //!
-//! Nothing bounds the queue: each entry stands for a call that its caller has made and that has
+//! A queue is emptied by a thread of ours, which waits for it, or by an event loop, which is woken
+//! through a socket: so nobody who ends a call needs the GIL to say so.
+//!
+//! Nothing bounds a queue: each entry stands for a call that its caller has made and that has
 //! ended, or for a `NotifyOnCancel` of a call that is being held anyway.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pyo3::IntoPyObjectExt as _;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use tokio::runtime::Handle;
+use tokio::time::sleep;
 
-use crate::python::controller::Watch;
-use crate::python::errors;
-use crate::status::Status;
+use crate::call::Ended;
+use crate::python::answer;
+use crate::python::watch::Watch;
 
 /// One call of a callable.
 #[derive(Debug)]
 pub(super) enum Callback {
+    /// All closures of a call that has ended or whose connection was lost.
+    Watched(Arc<Watch>),
     /// `callable()`.
     Plain(Py<PyAny>),
-    /// All closures of a call whose connection was lost.
-    Lost(Arc<Watch>),
+    /// An event loop does not take its letters.
+    LookAfter(Arc<Bell>),
     /// `callable(*args)`.
     Ready {
         /// What to call.
@@ -28,14 +39,16 @@ pub(super) enum Callback {
         /// A tuple.
         args: Py<PyAny>,
     },
-    /// `callable(error)`, with None or an `RpcError`.
+    /// `callable(error, body, extras)`: how a call of ours ended.
     Ended {
         /// What to call.
         callable: Py<PyAny>,
-        /// How a call of ours ended.
-        outcome: Result<(), Status>,
+        /// How it ended.
+        end: Ended,
         /// Whom it was to.
-        peer: String,
+        peer: Arc<str>,
+        /// Most bytes of its response, once inflated.
+        limit: usize,
     },
 }
 
@@ -52,7 +65,8 @@ impl Callback {
         let nothing = || PyTuple::empty(py).into_any();
         match self {
             Self::Plain(callable) => ready.push((callable, nothing())),
-            Self::Lost(watch) => {
+            Self::LookAfter(bell) => ready.push((bell.look_after.clone_ref(py), nothing())),
+            Self::Watched(watch) => {
                 ready.extend(
                     watch
                         .take(py)
@@ -63,14 +77,12 @@ impl Callback {
             Self::Ready { callable, args } => ready.push((callable, args.into_bound(py))),
             Self::Ended {
                 callable,
-                outcome,
+                end,
                 peer,
+                limit,
             } => {
-                let error = match outcome {
-                    Ok(()) => None,
-                    Err(status) => Some(errors::rpc_error(py, &status, Some(&peer))?),
-                };
-                ready.push((callable, (error,).into_bound_py_any(py)?));
+                let args = answer::received(py, end, &peer, limit)?;
+                ready.push((callable, args.into_bound_py_any(py)?));
             }
         }
         Ok(())
@@ -81,24 +93,111 @@ impl Callback {
 struct Queue {
     waiting: VecDeque<Callback>,
     closed: bool,
+    /// Who gets what comes from now on.
+    heir: Option<Arc<Callbacks>>,
 }
 
-/// The queue between those whose calls ended and the thread that tells so.
+/// How long letters may lie before somebody looks after the event loop that is to take them.
+const OVERDUE: Duration = Duration::from_secs(1);
+
+/// What wakes an event loop.
+#[derive(Debug)]
+pub(super) struct Bell {
+    /// Of a socket at whose other end the loop listens.
+    pub(super) socket: File,
+    /// Where time is kept.
+    pub(super) runtime: Handle,
+    /// Whose thread looks after loops that do not answer.
+    pub(super) process: Arc<Callbacks>,
+    /// Called there.
+    pub(super) look_after: Py<PyAny>,
+}
+
+/// The queue between those whose calls ended and the one that tells so.
 #[derive(Debug, Default)]
 pub(super) struct Callbacks {
     queue: Mutex<Queue>,
     filled: Condvar,
+    /// None where a thread waits.
+    bell: Option<Arc<Bell>>,
+    /// Somebody will look whether letters lie for too long.
+    watched: AtomicBool,
 }
 
 impl Callbacks {
+    /// A queue for the event loop that hears `bell`.
+    pub(super) fn ringing(bell: Bell) -> Self {
+        Self {
+            bell: Some(Arc::new(bell)),
+            ..Self::default()
+        }
+    }
+
+    /// Gives what is there and what will come to `heir`.
+    pub(super) fn pass_on(&self, heir: &Arc<Self>) {
+        let waiting = {
+            let mut queue = self.queue();
+            queue.heir = Some(Arc::clone(heir));
+            std::mem::take(&mut queue.waiting)
+        };
+        for callback in waiting {
+            heir.post(callback);
+        }
+    }
+
+    /// Has the thread of the process look after the event loop as long as letters lie there.
+    fn watch(self: &Arc<Self>, bell: &Arc<Bell>) {
+        if self.watched.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (letters, bell) = (Arc::downgrade(self), Arc::clone(bell));
+        bell.runtime.clone().spawn(async move {
+            loop {
+                sleep(OVERDUE).await;
+                let Some(letters) = letters.upgrade() else {
+                    return;
+                };
+                letters.watched.store(false, Ordering::Release);
+                if letters.queue().waiting.is_empty() {
+                    return;
+                }
+                let call = Callback::LookAfter(Arc::clone(&bell));
+                bell.process.post(call);
+                letters.watched.store(true, Ordering::Release);
+            }
+        });
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds one to the end.
-    pub(super) fn post(&self, callback: Callback) {
-        self.queue().waiting.push_back(callback);
-        self.filled.notify_one();
+    pub(super) fn post(self: &Arc<Self>, callback: Callback) {
+        let mut queue = self.queue();
+        if let Some(heir) = &queue.heir {
+            let heir = Arc::clone(heir);
+            drop(queue);
+            return heir.post(callback);
+        }
+        let first = queue.waiting.is_empty();
+        queue.waiting.push_back(callback);
+        drop(queue);
+        match &self.bell {
+            None => self.filled.notify_one(),
+            Some(bell) if first => {
+                // It fails when the loop is closed, which shows when the letters are overdue, or
+                // when the socket is full of rings that the loop will hear.
+                drop((&bell.socket).write(&[1]));
+                self.watch(bell);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Takes all there are, without waiting.
+    pub(super) fn take_now(&self) -> VecDeque<Callback> {
+        std::mem::take(&mut self.queue().waiting)
     }
 
     /// Waits for callbacks and takes all there are; `None` when closed and empty.

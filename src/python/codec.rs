@@ -7,8 +7,8 @@ use pyo3::types::PyBytes;
 use std::sync::{Mutex, PoisonError};
 
 use crate::python::options::Indexed;
-use crate::wire::indexed::IndexedCodec as Layouted;
-use crate::wire::{Codec as _, FrameKind, Head, WireError};
+use crate::wire::indexed::{FrameKind, IndexedCodec as Layouted};
+use crate::wire::{Head, WireError};
 
 /// `(index, id, body)` of a frame.
 type RawFrame<'py> = (Option<u32>, Option<u64>, Bound<'py, PyBytes>);
@@ -63,7 +63,7 @@ impl IndexedCodec {
         body: &[u8],
         id: Option<u64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        whole(py, self.codec.call_head(index, id, body.len())?, body)
+        whole(py, &self.codec.call_head(index, id, body.len())?, body)
     }
 
     /// A whole reply frame.
@@ -74,7 +74,7 @@ impl IndexedCodec {
         body: &[u8],
         id: Option<u64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        whole(py, self.codec.reply_head(id, body.len())?, body)
+        whole(py, &self.codec.reply_head(id, body.len())?, body)
     }
 
     /// The frames that `data` completes, and what is wrong with it: reason and text.
@@ -115,7 +115,7 @@ impl IndexedCodec {
     }
 }
 
-fn whole<'py>(py: Python<'py>, head: Head, body: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+fn whole<'py>(py: Python<'py>, head: &Head, body: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     let head = head.as_slice();
     PyBytes::new_with(py, head.len() + body.len(), |room| {
         let (front, back) = room.split_at_mut(head.len());

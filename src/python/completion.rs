@@ -1,15 +1,17 @@
 //! `done`, and what stands in for it when a coroutine ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::PyVisit;
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
-use crate::call::Hold;
-use crate::metrics::{Counters, Outcome};
+use crate::call::{Hold, Outcome, Permit};
+use crate::metrics::Counters;
 use crate::python::controller::ServerController;
 use crate::python::enter;
 use crate::python::errors::Described;
@@ -65,32 +67,47 @@ impl Done {
         response: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let controller = self.controller.get();
+        let failed = |text: String| {
+            controller.fail(Status::new(Code::Internal, text));
+            Ok(())
+        };
         if let Some(text) = controller.failed_text() {
-            controller.fail(py, &Status::new(Code::Internal, text));
-            return Ok(());
+            return failed(text);
         }
         let Some(response) = response else {
-            controller.end(py, Outcome::Ok);
+            if controller.answers() {
+                return failed("the handler gave no response".to_owned());
+            }
+            controller.finish(Outcome::Ok);
             return Ok(());
         };
         if let Some(fault) = self.fault(response)? {
-            controller.fail(py, &Status::new(Code::Internal, fault));
+            return failed(fault);
+        }
+        if !controller.answers() {
+            if controller.finish(Outcome::Ok) {
+                let method = controller.full_name();
+                controller.servicing().discard_response(method);
+            }
             return Ok(());
         }
-        if controller.end(py, Outcome::Ok) {
-            controller
-                .servicing()
-                .discard_response(controller.full_name());
+        // Required fields were looked for, and what else may fail is for the log.
+        let serialize = response.getattr(intern!(py, "SerializePartialToString"))?;
+        match enter::call(&serialize, ()).and_then(|body| Ok(body.cast_into::<PyBytes>()?)) {
+            Ok(body) => {
+                controller.respond(py, body.as_bytes());
+                Ok(())
+            }
+            Err(error) => {
+                let described = Described::of(py, &error).status.text;
+                failed(format!("the response does not serialize: {described}"))
+            }
         }
-        Ok(())
     }
 
     /// Ends the call with what its handler raised.
     pub(super) fn raise(&self, py: Python<'_>, error: PyErr) {
-        let controller = self.controller.get();
-        let described = Described::of(py, &error);
-        controller.end(py, Outcome::Failed(described.status.code));
-        controller.log_raised(py, &described, error);
+        self.controller.get().raised(py, error);
     }
 }
 
@@ -118,7 +135,7 @@ impl Done {
 impl Drop for Done {
     fn drop(&mut self) {
         // Nobody can call it any more.
-        Python::attach(|py| self.controller.get().let_go(py));
+        self.controller.get().let_go();
     }
 }
 
@@ -128,14 +145,14 @@ impl Drop for Done {
 pub(super) struct Finish {
     /// None for the hooks of a connection, which end no call.
     done: Option<Py<Done>>,
-    hold: Mutex<Option<Hold>>,
+    running: Mutex<Option<(Hold, Option<Arc<Permit>>)>>,
 }
 
 impl Finish {
-    pub(super) fn new(done: Option<Py<Done>>, hold: Hold) -> Self {
+    pub(super) fn new(done: Option<Py<Done>>, hold: Hold, permit: Option<Arc<Permit>>) -> Self {
         Self {
             done,
-            hold: Mutex::new(Some(hold)),
+            running: Mutex::new(Some((hold, permit))),
         }
     }
 }
@@ -161,7 +178,7 @@ impl Finish {
             }
         });
         drop(
-            self.hold
+            self.running
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .take(),

@@ -1,66 +1,31 @@
 //! The controller that a handler gets, which is also the state of its call.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
-use crate::call::{Level, Link, LossListener};
-use crate::metrics::{Counters, Outcome};
-use crate::python::callbacks::{Callback, Callbacks};
+use crate::call::{Level, Link, Outcome, Ticket};
+use crate::python::answer;
 use crate::python::errors::Described;
 use crate::python::servicing::Servicing;
+use crate::python::watch::Watch;
 use crate::status::{Code, Status};
+use crate::wire::compress::Compression;
+use crate::wire::{Answers, Extras, Parts};
 
-/// Closures that wait for the call to be cancelled or to end.
-///
-/// They are touched by attached threads only: the garbage collector looks at them twice in one
-/// collection, and takes for garbage what went away in between.
-#[derive(Debug)]
-pub(super) struct Watch {
-    me: Weak<Self>,
-    callbacks: Arc<Callbacks>,
-    closures: Mutex<Option<Vec<Py<PyAny>>>>,
-}
-
-impl Watch {
-    fn closures(&self) -> MutexGuard<'_, Option<Vec<Py<PyAny>>>> {
-        self.closures.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// All closures, to be called; one that is added later is called at once.
-    pub(super) fn take(&self, _attached: Python<'_>) -> Vec<Py<PyAny>> {
-        mem::take(&mut *self.closures()).unwrap_or_default()
-    }
-
-    /// Has all closures called.
-    fn fire(&self, py: Python<'_>) {
-        for closure in self.take(py) {
-            self.callbacks.post(Callback::Plain(closure));
-        }
-    }
-
-    fn add(&self, closure: Py<PyAny>) {
-        match &mut *self.closures() {
-            Some(closures) => closures.push(closure),
-            None => self.callbacks.post(Callback::Plain(closure)),
-        }
-    }
-}
-
-impl LossListener for Watch {
-    fn lost(&self) {
-        // The I/O thread says this, which is not attached.
-        if let Some(watch) = self.me.upgrade() {
-            self.callbacks.post(Callback::Lost(watch));
-        }
-    }
+/// What a handler sends along with its response.
+#[derive(Debug, Default)]
+struct Enclosed {
+    parts: Parts,
+    compression: Compression,
 }
 
 /// What a handler learns of its call, and how it says that the call failed.
@@ -72,12 +37,14 @@ impl LossListener for Watch {
 #[derive(Debug)]
 pub(super) struct ServerController {
     servicing: Arc<Servicing>,
-    link: Arc<dyn Link>,
+    ticket: Arc<Ticket>,
     channel: Py<PyAny>,
     /// Full name of the method.
     method: String,
+    /// What came beside the request.
+    received: Extras,
+    enclosed: Mutex<Enclosed>,
     failed: Mutex<Option<String>>,
-    ended: AtomicBool,
     watch: Arc<Watch>,
     attributes: OnceLock<Py<PyDict>>,
 }
@@ -85,26 +52,36 @@ pub(super) struct ServerController {
 impl ServerController {
     pub(super) fn new(
         servicing: Arc<Servicing>,
-        link: Arc<dyn Link>,
+        ticket: Arc<Ticket>,
         channel: Py<PyAny>,
         method: String,
+        received: Extras,
     ) -> Self {
         let callbacks = Arc::clone(&servicing.process.get().callbacks);
-        let watch = Arc::new_cyclic(|me| Watch {
-            me: Weak::clone(me),
-            callbacks,
-            closures: Mutex::new(Some(Vec::new())),
-        });
         Self {
             servicing,
-            link,
+            ticket,
             channel,
             method,
+            received,
+            enclosed: Mutex::default(),
             failed: Mutex::new(None),
-            ended: AtomicBool::new(false),
-            watch,
+            watch: Watch::new(callbacks),
             attributes: OnceLock::new(),
         }
+    }
+
+    fn link(&self) -> &dyn Link {
+        &**self.ticket.link()
+    }
+
+    fn enclosed(&self) -> MutexGuard<'_, Enclosed> {
+        self.enclosed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the caller waits for an answer.
+    pub(super) fn answers(&self) -> bool {
+        self.link().traits().answers != Answers::Never
     }
 
     /// The dict of the user's attributes, made at the first need.
@@ -135,58 +112,107 @@ impl ServerController {
         self.failure().clone()
     }
 
-    /// Ends the call, if it has not ended, and says whether this was its ending.
-    pub(super) fn end(&self, py: Python<'_>, outcome: Outcome) -> bool {
-        let counters = &self.servicing.counters;
-        if self.ended.swap(true, Ordering::AcqRel) {
-            Counters::count(&counters.late_endings);
-            return false;
+    /// Ends the call with a serialized response, if it has not ended.
+    pub(super) fn respond(&self, py: Python<'_>, response: &[u8]) {
+        let Enclosed { parts, compression } = mem::take(&mut *self.enclosed());
+        match answer::packed(py, response, compression) {
+            Ok(body) => drop(self.ticket.respond(body, Extras::from(parts))),
+            Err(error) => self.fail(Status::new(Code::Internal, error.to_string())),
         }
-        counters.call_ended(outcome);
-        self.watch.fire(py);
-        true
+    }
+
+    /// Ends a call that needs no answer, if it has not ended, and says whether this was its end.
+    pub(super) fn finish(&self, outcome: Outcome) -> bool {
+        self.ticket.finish(outcome)
+    }
+
+    fn deny(&self, status: Status) -> bool {
+        let Enclosed { parts, .. } = mem::take(&mut *self.enclosed());
+        let metadata = parts.metadata;
+        self.ticket.deny(
+            status,
+            Extras::from(Parts {
+                metadata,
+                ..Parts::default()
+            }),
+        )
     }
 
     /// Ends the call as failed, and writes that down.
-    pub(super) fn fail(&self, py: Python<'_>, status: &Status) {
-        if self.end(py, Outcome::Failed(status.code)) {
-            let line = self.failure_line("call failed", status);
-            self.servicing
-                .process
-                .get()
-                .journal
-                .write(Level::Error, line);
+    pub(super) fn fail(&self, status: Status) {
+        let line = self.failure_line("call failed", &status);
+        if self.deny(status) {
+            self.servicing.log(Level::Error, line);
         }
     }
 
-    /// Writes down what the handler raised; an `RpcError` is an answer and needs no traceback.
-    pub(super) fn log_raised(&self, py: Python<'_>, described: &Described, error: PyErr) {
-        let line = self.failure_line("handler raised", &described.status);
-        let attached: Option<Box<dyn Any + Send>> = if described.is_answer {
+    /// Ends the call with what its handler raised, and writes that down; an `RpcError` is an
+    /// answer and needs no traceback.
+    pub(super) fn raised(&self, py: Python<'_>, error: PyErr) {
+        let Described { status, is_answer } = Described::of(py, &error);
+        let line = self.failure_line("handler raised", &status);
+        let told = if is_answer || self.servicing.expose_errors {
+            status
+        } else {
+            Status::new(status.code, "internal error")
+        };
+        self.deny(told);
+        let attached: Option<Box<dyn Any + Send>> = if is_answer {
             None
         } else {
             Some(Box::new(error.into_value(py).into_any()))
         };
-        self.servicing
-            .process
-            .get()
-            .journal
-            .attach(Level::Error, line, attached);
+        let journal = &self.servicing.process.get().journal;
+        journal.attach(Level::Error, line, attached);
     }
 
-    fn failure_line(&self, what: &str, Status { code, text }: &Status) -> String {
-        let (method, peer) = (&self.method, self.link.peer());
+    fn failure_line(&self, what: &str, Status { code, text, .. }: &Status) -> String {
+        let (method, peer) = (&self.method, self.link().peer());
         format!("{what} method={method} peer={peer} code={code} text={text:?}")
     }
 
     /// Ends the call that its handler let go of; nothing happens when it has ended.
-    pub(super) fn let_go(&self, py: Python<'_>) {
-        if self.ended.load(Ordering::Acquire) {
+    pub(super) fn let_go(&self) {
+        if self.ticket.is_ended() {
             return;
         }
         match self.failed_text() {
-            Some(text) => self.fail(py, &Status::new(Code::Internal, text)),
-            None => drop(self.end(py, Outcome::Unanswered)),
+            Some(text) => self.fail(Status::new(Code::Internal, text)),
+            None if self.answers() => {
+                self.fail(Status::new(Code::Internal, "the handler dropped done"));
+            }
+            None => drop(self.finish(Outcome::Unanswered)),
+        }
+    }
+
+    /// Sets what goes beside the response; `None` for names that are not of that kind.
+    fn enclose(&self, name: &str, value: &Bound<'_, PyAny>) -> Option<PyResult<()>> {
+        let set = || -> PyResult<bool> {
+            match name {
+                "response_attachment" => {
+                    let bytes = value.extract::<&[u8]>()?.to_vec();
+                    self.enclosed().parts.attachment = bytes.into();
+                }
+                "response_metadata" => {
+                    let entries: HashMap<String, String> = value.extract()?;
+                    let mut entries: Vec<_> = entries.into_iter().collect();
+                    entries.sort();
+                    self.enclosed().parts.metadata = entries;
+                }
+                "response_compression" => {
+                    self.enclosed().compression = answer::compression(value.extract()?)?;
+                }
+                "response_checksum" => {
+                    self.enclosed().parts.checksum = answer::checksum(value.extract()?)?;
+                }
+                _ => return Ok(false),
+            }
+            Ok(true)
+        };
+        match set() {
+            Ok(true) => Some(Ok(())),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
         }
     }
 }
@@ -207,14 +233,14 @@ impl ServerController {
 
     /// Where the caller is.
     #[getter]
-    fn peer(&self) -> &str {
-        self.link.peer()
+    fn peer(&self) -> String {
+        self.link().peer().to_owned()
     }
 
     /// Name of the protocol that the call came by.
     #[getter]
     fn protocol(&self) -> &'static str {
-        self.link.protocol()
+        self.link().protocol()
     }
 
     /// Full name of the called method.
@@ -223,17 +249,79 @@ impl ServerController {
         &self.method
     }
 
-    /// What the caller sent along; always empty on the indexed protocol.
+    /// The free keys and values that came along, brpc's `user_fields`.
     #[getter]
-    #[expect(clippy::unused_self)]
-    fn metadata<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
-        PyDict::new(py)
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        answer::dict(py, self.received.metadata())
     }
 
-    /// Seconds to the caller's deadline; None where the protocol carries none.
-    #[expect(clippy::unused_self)]
-    fn time_remaining(&self) -> Option<f64> {
-        None
+    /// The raw bytes that came after the request.
+    #[getter]
+    fn request_attachment<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.received.attachment())
+    }
+
+    /// The raw bytes that go after the response. Settable.
+    #[getter]
+    fn response_attachment<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.enclosed().parts.attachment)
+    }
+
+    /// The free keys and values that go beside the response. Settable.
+    #[getter]
+    fn response_metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let entries = self.enclosed().parts.metadata.clone();
+        answer::dict(py, &entries)
+    }
+
+    /// How the response is compressed: none, snappy, gzip or zlib. Settable.
+    #[getter]
+    fn response_compression(&self) -> &'static str {
+        self.enclosed().compression.name()
+    }
+
+    /// What a checksum of the response covers: none, message or `message_and_attachment`.
+    /// Settable.
+    #[getter]
+    fn response_checksum(&self) -> &'static str {
+        answer::checksum_name(self.enclosed().parts.checksum)
+    }
+
+    /// The number that the caller groups its log lines by; None when it gave none.
+    #[getter]
+    fn log_id(&self) -> Option<i64> {
+        self.received.parts()?.trace.log_id
+    }
+
+    /// The caller's trace; None when it gave none.
+    #[getter]
+    fn trace_id(&self) -> Option<i64> {
+        self.received.parts()?.trace.trace_id
+    }
+
+    /// The caller's span; None when it gave none.
+    #[getter]
+    fn span_id(&self) -> Option<i64> {
+        self.received.parts()?.trace.span_id
+    }
+
+    /// The span above the caller's; None when it gave none.
+    #[getter]
+    fn parent_span_id(&self) -> Option<i64> {
+        self.received.parts()?.trace.parent_span_id
+    }
+
+    /// The id of the request at the root of the trace; None when the caller gave none.
+    #[getter]
+    fn request_id(&self) -> Option<&str> {
+        self.received.parts()?.trace.request_id.as_deref()
+    }
+
+    /// Seconds to the caller's deadline, 0 when it has passed; None when the caller sent none.
+    pub(super) fn time_remaining(&self) -> Option<f64> {
+        let deadline = self.ticket.deadline()?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        Some(left.as_secs_f64())
     }
 
     /// Says that the call failed, and why; `done(None)` then ends it.
@@ -254,21 +342,24 @@ impl ServerController {
         self.failed_text().unwrap_or_default()
     }
 
-    /// Whether the connection to the caller was lost.
+    /// Whether the caller waits no more: its deadline passed, or the connection was lost.
     #[pyo3(name = "IsCanceled")]
     fn is_canceled(&self) -> bool {
-        self.link.is_lost()
+        self.ticket.is_cancelled()
     }
 
-    /// Has `callback()` called exactly once: when the connection is lost, or after the call ended.
+    /// Has `callback()` called exactly once: when the call is cancelled, or after it ended.
     #[pyo3(name = "NotifyOnCancel")]
     fn notify_on_cancel(&self, callback: Bound<'_, PyAny>) -> PyResult<()> {
         if !callback.is_callable() {
             return Err(PyTypeError::new_err("NotifyOnCancel takes a callable"));
         }
         self.watch.add(callback.unbind());
-        let watch: Weak<Watch> = Arc::downgrade(&self.watch);
-        self.link.on_loss(watch);
+        let (ended, lost) = (Arc::downgrade(&self.watch), Arc::downgrade(&self.watch));
+        self.ticket.on_end(ended);
+        if !self.answers() {
+            self.link().on_loss(lost);
+        }
         Ok(())
     }
 
@@ -305,6 +396,9 @@ impl ServerController {
         name: &Bound<'_, PyString>,
         value: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
+        if let Some(set) = slf.get().enclose(&name.to_cow()?, value) {
+            return set;
+        }
         if slf.get_type().hasattr(name)? {
             let text = format!("{name:?} of a controller cannot be set");
             return Err(PyAttributeError::new_err(text));
@@ -332,17 +426,10 @@ impl ServerController {
         if let Some(attributes) = self.attributes.get() {
             visit.call(attributes)?;
         }
-        // Nobody holds the lock and gives up the GIL, so it is never taken here.
-        if let Ok(closures) = self.watch.closures.try_lock() {
-            for closure in closures.iter().flatten() {
-                visit.call(closure)?;
-            }
-        }
-        Ok(())
+        self.watch.traverse(&visit)
     }
 
     fn __clear__(&self) {
-        let closures = self.watch.closures().take();
-        drop(closures);
+        self.watch.clear();
     }
 }

@@ -10,7 +10,7 @@ use crate::status::{Code, Status};
 use crate::wire::EncodeError;
 use crate::wire::indexed::LayoutError;
 
-/// `callmethod.RpcError(code, text, peer)`, as an object.
+/// `callmethod.RpcError(code, text, peer, native_code)`, as an object.
 pub(super) fn rpc_error<'py>(
     py: Python<'py>,
     status: &Status,
@@ -18,13 +18,8 @@ pub(super) fn rpc_error<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     enter::call(
         imports::rpc_error(py)?,
-        (status.code.number(), &status.text, peer),
+        (status.code.number(), &status.text, peer, status.native),
     )
-}
-
-/// The same, to be raised.
-pub(super) fn raised(py: Python<'_>, status: &Status, peer: Option<&str>) -> PyErr {
-    rpc_error(py, status, peer).map_or_else(|error| error, PyErr::from_value)
 }
 
 /// What an exception says: of an `RpcError` its own code and text, of others INTERNAL, type and
@@ -38,23 +33,18 @@ pub(super) struct Described {
 impl Described {
     /// Asks Python, since the message of an exception is made by code of the user's.
     pub(super) fn of(py: Python<'_>, error: &PyErr) -> Self {
-        let ask = || -> PyResult<(Option<u8>, String)> {
+        let ask = || -> PyResult<(Option<u8>, String, Option<i32>)> {
             enter::call(imports::describe(py)?, (error.value(py),))?.extract()
         };
-        let (number, text) = ask().unwrap_or_else(|_| (None, "an exception".to_owned()));
+        let (number, text, native) =
+            ask().unwrap_or_else(|_| (None, "an exception".to_owned(), None));
         let code = number.and_then(Code::from_number);
+        let mut status = Status::new(code.unwrap_or(Code::Internal), text);
+        status.native = native;
         Self {
-            status: Status::new(code.unwrap_or(Code::Internal), text),
+            status,
             is_answer: code.is_some(),
         }
-    }
-}
-
-/// How a failed call is told to its caller: a sender's own mistake is a `ValueError`.
-pub(super) fn failed(py: Python<'_>, status: &Status, peer: &str) -> PyErr {
-    match status.code {
-        Code::InvalidArgument => PyValueError::new_err(status.text.clone()),
-        _ => raised(py, status, Some(peer)),
     }
 }
 

@@ -4,8 +4,8 @@
 
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
-/// Takes over a file descriptor that Python duplicated for us.
+/// Takes over a file descriptor that Python gave up to us.
 pub(super) fn take(fd: i32) -> OwnedFd {
-    // SAFETY: the only caller passes the result of `os.dup`, which nobody else knows or closes.
+    // SAFETY: callers pass the result of `os.dup` or `socket.detach`, which nobody else closes.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }

@@ -5,12 +5,32 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use crate::call::{CloseKind, CloseReason, Link as Peer};
-use crate::python::{enter, errors};
+use crate::python::outgoing::{Caller, Carrier};
+use crate::python::process::Process;
+use crate::wire::Answers;
 
 /// A connection as its own end sees it.
 #[pyclass(frozen, module = "callmethod._core")]
 pub(super) struct Link {
-    pub(super) link: Arc<dyn Peer>,
+    link: Arc<dyn Peer>,
+    caller: Py<Caller>,
+}
+
+impl Link {
+    pub(super) fn new(
+        py: Python<'_>,
+        process: &Py<Process>,
+        link: Arc<dyn Peer>,
+    ) -> PyResult<Self> {
+        let caller = Caller {
+            process: process.clone_ref(py),
+            carrier: Carrier::Link(Arc::clone(&link)),
+            peer: link.peer().into(),
+            limit: link.limit(),
+        };
+        let caller = Py::new(py, caller)?;
+        Ok(Self { link, caller })
+    }
 }
 
 #[pymethods]
@@ -33,12 +53,16 @@ impl Link {
         self.link.is_open()
     }
 
-    /// Calls a method of the peer's service; never waits. Raises `RpcError`, and
-    /// `ValueError` for a call that cannot be sent at all.
-    fn call(&self, py: Python<'_>, index: u32, body: &[u8]) -> PyResult<()> {
-        enter::gate(py);
-        let sent = self.link.call(index, body);
-        sent.map_err(|status| errors::failed(py, &status, self.link.peer()))
+    /// Whether calls wait for answers.
+    #[getter]
+    fn answers(&self) -> bool {
+        self.link.traits().answers != Answers::Never
+    }
+
+    /// What calls.
+    #[getter]
+    fn caller(&self, py: Python<'_>) -> Py<Caller> {
+        self.caller.clone_ref(py)
     }
 
     /// Writes what waits, then closes the connection.

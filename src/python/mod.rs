@@ -1,5 +1,6 @@
 //! The border: what Python sees of the core. The only folder that names PyO3.
 
+mod answer;
 mod binding;
 mod callbacks;
 mod channel;
@@ -9,17 +10,21 @@ mod controller;
 mod enter;
 mod errors;
 mod fd;
+mod handling;
 mod imports;
 mod invoker;
 mod link;
+mod mailbox;
 mod message;
 mod options;
+mod outgoing;
 mod process;
 mod schema;
 mod server;
 mod servicing;
 mod stats;
 mod wait;
+mod watch;
 mod workers;
 
 use pyo3::pymodule;
@@ -30,9 +35,11 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use super::answer::CallExtras;
+    #[pymodule_export]
     use super::binding::Binding;
     #[pymodule_export]
-    use super::channel::{Channel, Delivery};
+    use super::channel::Channel;
     #[pymodule_export]
     use super::codec::IndexedCodec;
     #[pymodule_export]
@@ -42,7 +49,11 @@ mod _core {
     #[pymodule_export]
     use super::link::Link;
     #[pymodule_export]
-    use super::options::check_one_way;
+    use super::mailbox::Mailbox;
+    #[pymodule_export]
+    use super::options::traits;
+    #[pymodule_export]
+    use super::outgoing::{Caller, Delivery, Method};
     #[pymodule_export]
     use super::process::Process;
     #[pymodule_export]

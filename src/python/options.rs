@@ -1,13 +1,22 @@
 //! Options, field by field as in `options.py` and `protocols.py`.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::call::Limits;
 use crate::net::client::ChannelOptions;
-use crate::wire::indexed::{ByteOrder, Layout, LengthCovers, Reply};
-use crate::wire::limits;
+use crate::net::connection::Offer;
+use crate::schema::Method;
+use crate::wire::baidu_std::BaiduStdCodec;
+use crate::wire::hulu::HuluCodec;
+use crate::wire::indexed::{ByteOrder, IndexedCodec, Layout, LengthCovers, Reply};
+use crate::wire::sofa::SofaCodec;
+use crate::wire::{Answers, Codec, limits};
 
 /// `callmethod.Indexed`.
 pub(super) struct Indexed {
@@ -71,24 +80,123 @@ impl Indexed {
             close_on_bad_body: one_of(options, "on_bad_body", &[("close", true), ("skip", false)])?,
         })
     }
+}
 
-    /// The same for a server or a channel, which have no answers yet.
-    pub(super) fn one_way(options: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let indexed = Self::read(options, limits::MESSAGE_BYTES)?;
-        if indexed.layout.is_one_way() {
-            return Ok(indexed);
+/// A protocol and what belongs to it beside its codec.
+pub(super) struct Protocol {
+    pub(super) codec: Arc<dyn Codec>,
+    pub(super) coalesce: bool,
+    pub(super) close_on_bad_body: bool,
+}
+
+impl Protocol {
+    /// Reads `callmethod.Indexed` or one of its kind.
+    pub(super) fn read(options: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let name: String = options.getattr("name")?.extract()?;
+        if name == "indexed" {
+            let indexed = Indexed::read(options, limits::MESSAGE_BYTES)?;
+            return Ok(Self {
+                codec: Arc::new(IndexedCodec::new(indexed.layout)),
+                coalesce: indexed.coalesce,
+                close_on_bad_body: indexed.close_on_bad_body,
+            });
         }
-        Err(PyValueError::new_err(
-            "layouts with id_width or reply are known to the codec only, for now: \
-             calls have no answers yet",
-        ))
+        let max_length: Option<u64> = options.getattr("max_length")?.extract()?;
+        let limit = max_length.unwrap_or(limits::MESSAGE_BYTES);
+        if !(1..=limits::MESSAGE_BYTES_CEILING).contains(&limit) {
+            let most = limits::MESSAGE_BYTES_CEILING;
+            let text = format!("max_length must be between 1 and {most} bytes, not {limit}");
+            return Err(PyValueError::new_err(text));
+        }
+        let codec: Arc<dyn Codec> = match name.as_str() {
+            "baidu_std" => Arc::new(BaiduStdCodec::new(limit)),
+            "hulu_pbrpc" => Arc::new(HuluCodec::new(limit)),
+            "sofa_pbrpc" => Arc::new(SofaCodec::new(limit)),
+            other => return Err(PyValueError::new_err(format!("no protocol {other:?}"))),
+        };
+        Ok(Self {
+            codec,
+            coalesce: options.getattr("coalesce")?.extract()?,
+            close_on_bad_body: true,
+        })
     }
 }
 
-/// Raises `ValueError` for a protocol whose calls have answers.
+/// What a protocol can carry: `(answers, failures, credentials, metadata, push)`.
+///
+/// Push is for one-way wires, and for those on which calls can be told from answers and a caller
+/// can say that it serves.
 #[pyfunction]
-pub(super) fn check_one_way(protocol: &Bound<'_, PyAny>) -> PyResult<()> {
-    Indexed::one_way(protocol).map(drop)
+pub(super) fn traits(protocol: &Bound<'_, PyAny>) -> PyResult<(bool, bool, bool, bool, bool)> {
+    let traits = Protocol::read(protocol)?.codec.traits();
+    let answers = traits.answers != Answers::Never;
+    Ok((
+        answers,
+        traits.failures,
+        traits.credentials,
+        traits.metadata,
+        traits.both_ways && (traits.metadata || !answers),
+    ))
+}
+
+/// `callmethod.ServerOptions`.
+pub(super) struct ServerOptions {
+    pub(super) limits: Limits,
+    /// Bounds of single methods, by full name.
+    pub(super) methods: HashMap<String, usize>,
+    pub(super) handshake_timeout: Duration,
+}
+
+impl ServerOptions {
+    pub(super) fn read(options: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(Self {
+            limits: Limits {
+                concurrency: options.getattr("max_concurrency")?.extract()?,
+                queued: options.getattr("max_queued_calls")?.extract()?,
+                queue_time: seconds(options.getattr("max_queue_time")?.extract()?)?,
+            },
+            methods: options.getattr("method_max_concurrency")?.extract()?,
+            handshake_timeout: seconds(options.getattr("handshake_timeout")?.extract()?)?,
+        })
+    }
+}
+
+/// The bounds of single methods by service and method.
+pub(super) fn bounds(
+    offer: &Offer,
+    methods: &HashMap<String, usize>,
+) -> PyResult<Vec<Vec<Option<usize>>>> {
+    if methods.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Offer::Services(registry) = offer else {
+        return Err(PyValueError::new_err(
+            "method_max_concurrency goes with services that are known at the start, not with factories",
+        ));
+    };
+    let mut unused: HashSet<&str> = methods.keys().map(String::as_str).collect();
+    let mut bound = |method: &Method| {
+        unused.remove(method.full_name.as_str());
+        methods.get(&method.full_name).copied()
+    };
+    let bounds = registry
+        .services()
+        .iter()
+        .map(|service| service.methods().methods().iter().map(&mut bound).collect())
+        .collect();
+    match unused.iter().min() {
+        None => Ok(bounds),
+        Some(name) => Err(PyValueError::new_err(format!(
+            "method_max_concurrency names {name:?}, which is not served; it takes full names, \
+             as in game.GameService.connect_server"
+        ))),
+    }
+}
+
+/// What `callmethod.ChannelOptions` says about who calls.
+pub(super) fn credential(options: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    let credential: Option<Vec<u8>> = options.getattr("credential")?.extract()?;
+    Ok(credential.unwrap_or_default().into())
 }
 
 /// Seconds; negative ones count as none at all.
@@ -106,5 +214,7 @@ pub(super) fn channel(options: &Bound<'_, PyAny>, serves: bool) -> PyResult<Chan
         connect_timeout: duration("connect_timeout")?,
         backoff_min: duration("backoff_min")?,
         backoff_max: duration("backoff_max")?,
+        max_retry: options.getattr("max_retry")?.extract()?,
+        pooled: options.getattr("pool_size")?.extract()?,
     })
 }

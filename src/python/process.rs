@@ -74,6 +74,15 @@ impl Process {
         Ok(Some(ready))
     }
 
+    /// The callbacks that are there, without waiting: `(callable, args)` each.
+    fn take_callbacks<'py>(&self, py: Python<'py>) -> PyResult<Vec<ReadyCall<'py>>> {
+        let mut ready = Vec::new();
+        for callback in self.callbacks.take_now() {
+            callback.prepare(py, &mut ready)?;
+        }
+        Ok(ready)
+    }
+
     /// Has `function(*args)` called by the callbacks' thread.
     fn post(&self, function: Py<PyAny>, args: Py<PyAny>) {
         self.callbacks.post(Callback::Ready {

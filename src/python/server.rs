@@ -1,25 +1,23 @@
 //! The server behind `callmethod.Server`.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::call::Session;
+use crate::call::{Admission, Session};
 use crate::net::address::Address;
-use crate::net::connection::{Offer as Offered, Terms};
+use crate::net::connection::{Role, Terms};
 use crate::net::server::{Cut, Listener, Server as Serving};
-use crate::python::binding::Binding;
 use crate::python::invoker::Invoker;
-use crate::python::options::{Indexed, seconds};
+use crate::python::options::{self, Protocol, ServerOptions, seconds};
 use crate::python::process::Process;
-use crate::python::servicing::{Offer, Servicing};
+use crate::python::servicing::{Offers, Servicing};
 use crate::python::wait::wait;
 use crate::python::workers::Workers;
 use crate::python::{errors, fd, stats};
-use crate::wire::indexed::IndexedCodec;
 
 /// Where to listen.
 #[derive(FromPyObject)]
@@ -37,10 +35,15 @@ pub(super) struct Server {
     workers: Py<Workers>,
     serving: Arc<Serving>,
     servicing: Arc<Servicing>,
-    address: String,
+    /// None when it only serves channels of this process.
+    address: Option<String>,
 }
 
-type Started = io::Result<(Arc<Serving>, Address)>;
+impl Server {
+    pub(super) fn serving(&self) -> &Arc<Serving> {
+        &self.serving
+    }
+}
 
 /// Runs `task` on the I/O thread and waits for what it gives.
 fn run<T: Send + 'static>(
@@ -56,83 +59,95 @@ fn run<T: Send + 'static>(
     wait(py, receiver)
 }
 
+/// Binds where `bind` says.
+async fn bound(bind: Bind, address: Option<Address>, reuse_port: bool) -> io::Result<Listener> {
+    match (bind, address) {
+        (Bind::Fd(number), _) => Listener::from_fd(fd::take(number)),
+        (Bind::Address(_), Some(address)) => Listener::bind(&address, reuse_port).await,
+        (Bind::Address(_), None) => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
 #[pymethods]
 impl Server {
     /// Binds and serves. Raises `OSError` when it cannot listen.
     #[staticmethod]
-    #[pyo3(signature = (process, workers, bind, protocol, *, shared, factory, context, submit, reuse_port))]
+    #[pyo3(signature = (process, workers, bind, protocols, options, *, offers, authenticate, expose_errors, reuse_port, context, submit))]
     #[expect(clippy::too_many_arguments)]
     fn start(
         py: Python<'_>,
         process: Py<Process>,
         workers: Py<Workers>,
-        bind: Bind,
-        protocol: &Bound<'_, PyAny>,
-        shared: Option<Py<Binding>>,
-        factory: Py<PyAny>,
+        bind: Option<Bind>,
+        protocols: &Bound<'_, PyAny>,
+        options: &Bound<'_, PyAny>,
+        offers: Offers,
+        authenticate: Option<Py<PyAny>>,
+        expose_errors: bool,
+        reuse_port: bool,
         context: Py<PyAny>,
         submit: Py<PyAny>,
-        reuse_port: bool,
     ) -> PyResult<Self> {
-        let indexed = Indexed::one_way(protocol)?;
-        let offered = shared.as_ref().map_or(Offered::BySession, |binding| {
-            Offered::Service(Arc::clone(&binding.get().schema))
-        });
-        let offer = shared.map_or_else(|| Offer::Factory(factory), Offer::Shared);
         let Workers {
             counters,
             processor,
             ..
         } = workers.get();
-        let servicing = Arc::new(Servicing {
-            process: process.clone_ref(py),
-            counters: Arc::clone(counters),
-            offer: Mutex::new(Some(offer)),
-            close_on_bad_body: indexed.close_on_bad_body,
-            context,
-            submit,
-            discards_logged: Mutex::default(),
-        });
-        let terms = Arc::new(Terms {
-            codec: Arc::new(IndexedCodec::new(indexed.layout)),
-            coalesce: indexed.coalesce,
-            offer: offered,
-            counters: Arc::clone(counters),
-            journal: Arc::clone(&process.get().journal),
-        });
+        let shared = process.clone_ref(py);
+        let mut servicing =
+            Servicing::new(py, shared, Arc::clone(counters), offers, context, submit);
+        let ServerOptions {
+            limits,
+            methods,
+            handshake_timeout,
+        } = ServerOptions::read(options)?;
+        servicing.queue_time = limits.queue_time;
+        servicing.expose_errors = expose_errors;
+        servicing.authenticate = authenticate;
+        let servicing = Arc::new(servicing);
+        let offer = servicing.offered(py)?;
+        let admission = Arc::new(Admission::new(limits, options::bounds(&offer, &methods)?));
+        let mut terms = Vec::new();
+        for protocol in protocols.try_iter()? {
+            let Protocol {
+                codec,
+                coalesce,
+                close_on_bad_body,
+            } = Protocol::read(&protocol?)?;
+            terms.push(Arc::new(Terms {
+                codec,
+                coalesce,
+                close_on_bad_body,
+                role: Role::Server {
+                    admission: Arc::clone(&admission),
+                    authenticates: servicing.authenticate.is_some(),
+                },
+                offer: offer.clone(),
+                counters: Arc::clone(counters),
+                journal: Arc::clone(&process.get().journal),
+            }));
+        }
+        let sessions = Arc::clone(&servicing);
+        let open = move || Arc::new(Invoker::new(Arc::clone(&sessions))) as Arc<dyn Session>;
         let processor = Arc::clone(processor);
-        let runtime = process.get().handle().clone();
-        let (address, what) = match &bind {
-            Bind::Fd(_) => (None, "the given socket".to_owned()),
-            Bind::Address(text) => (Some(text.parse::<Address>()?), text.clone()),
+        let serving = Serving::new(terms, handshake_timeout, processor, Box::new(open));
+        let address = match bind {
+            None => None,
+            Some(bind) => Some(Self::listen(py, process.get(), &serving, bind, reuse_port)?),
         };
-        let kept = Arc::clone(&servicing);
-        let starting = async move {
-            let listener = match (bind, address) {
-                (Bind::Fd(number), _) => Listener::from_fd(fd::take(number)),
-                (_, Some(address)) => Listener::bind(&address, reuse_port).await,
-                (_, None) => Err(io::ErrorKind::InvalidInput.into()),
-            }?;
-            let address = listener.address().clone();
-            let open = move || Arc::new(Invoker::new(Arc::clone(&servicing))) as Arc<dyn Session>;
-            let serving = Serving::start(&runtime, listener, terms, processor, Box::new(open));
-            Ok((serving, address))
-        };
-        let started: Started = run(py, process.get(), starting)?;
-        let (serving, address) = started.map_err(|error| errors::os_error(&error, &what))?;
         Ok(Self {
             process,
             workers,
             serving,
-            servicing: kept,
-            address: address.to_string(),
+            servicing,
+            address,
         })
     }
 
     /// Where it listens.
     #[getter]
-    fn address(&self) -> &str {
-        &self.address
+    fn address(&self) -> Option<&str> {
+        self.address.as_deref()
     }
 
     /// Drains for `grace` seconds and cuts the rest: `(connections, calls, running)` of that.
@@ -169,5 +184,31 @@ impl Server {
             queued,
             &self.process.get().journal,
         )
+    }
+}
+
+impl Server {
+    /// Has `serving` listen, and says where.
+    fn listen(
+        py: Python<'_>,
+        process: &Process,
+        serving: &Arc<Serving>,
+        bind: Bind,
+        reuse_port: bool,
+    ) -> PyResult<String> {
+        let (address, what) = match &bind {
+            Bind::Fd(_) => (None, "the given socket".to_owned()),
+            Bind::Address(text) => (Some(text.parse::<Address>()?), text.clone()),
+        };
+        let runtime = process.handle().clone();
+        let serving = Arc::clone(serving);
+        let listening = async move {
+            let listener = bound(bind, address, reuse_port).await?;
+            let address = listener.address().to_string();
+            serving.listen(&runtime, listener);
+            Ok::<_, io::Error>(address)
+        };
+        let started = run(py, process, listening)?;
+        started.map_err(|error| errors::os_error(&error, &what))
     }
 }

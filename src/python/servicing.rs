@@ -2,21 +2,42 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::call::Level;
+use crate::call::{Level, Registry};
 use crate::metrics::Counters;
+use crate::net::connection::Offer as Offered;
 use crate::python::binding::Binding;
+use crate::python::enter;
 use crate::python::process::Process;
 
-/// Where the service of a connection comes from.
+/// Where a service of a connection comes from.
 #[derive(Debug)]
-pub(super) enum Offer {
+enum Offer {
     /// The same for all connections.
     Shared(Py<Binding>),
     /// Called with the connection's channel; gives a `Binding`.
     Factory(Py<PyAny>),
+}
+
+/// All that is served: bindings and factories of them, and which one wires without service names
+/// mean.
+#[derive(FromPyObject)]
+pub(super) struct Offers {
+    #[pyo3(item)]
+    services: Vec<Py<PyAny>>,
+    #[pyo3(item)]
+    nameless: Option<String>,
+}
+
+/// What is served to one connection.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) bindings: Vec<Py<Binding>>,
+    pub(super) registry: Arc<Registry>,
 }
 
 /// What all sessions of one server or channel share.
@@ -26,31 +47,119 @@ pub(super) struct Servicing {
     pub(super) counters: Arc<Counters>,
     /// None when the server or channel has ended: a service that keeps its own channel must not
     /// be kept by it for ever.
-    pub(super) offer: Mutex<Option<Offer>>,
-    pub(super) close_on_bad_body: bool,
+    offers: Mutex<Option<Vec<Offer>>>,
+    /// Full name of the service that wires without service names mean; needed when there are
+    /// several.
+    nameless: Option<String>,
     /// The `contextvars.Context` of which each handler gets a copy.
     pub(super) context: Py<PyAny>,
     /// Called with `(coroutine, context, finish)`; has the coroutine run on an event loop.
     pub(super) submit: Py<PyAny>,
+    /// Called with `(credential, peer)`; raises or gives a falsehood for callers not believed.
+    pub(super) authenticate: Option<Py<PyAny>>,
+    /// Whether callers learn what a handler raised.
+    pub(super) expose_errors: bool,
+    /// How long a call may wait for a worker.
+    pub(super) queue_time: Duration,
     /// Methods whose first discarded response was written down.
-    pub(super) discards_logged: Mutex<HashSet<String>>,
+    discards_logged: Mutex<HashSet<String>>,
 }
 
 impl Servicing {
-    /// What new connections get.
-    pub(super) fn offer(&self, py: Python<'_>) -> Option<Offer> {
-        let offer = self.offer.lock().unwrap_or_else(PoisonError::into_inner);
-        offer.as_ref().map(|offer| match offer {
+    /// A servicing of `offers` with what holds unless it is changed.
+    pub(super) fn new(
+        py: Python<'_>,
+        process: Py<Process>,
+        counters: Arc<Counters>,
+        offers: Offers,
+        context: Py<PyAny>,
+        submit: Py<PyAny>,
+    ) -> Self {
+        let Offers { services, nameless } = offers;
+        let offer = |service: Py<PyAny>| match service.cast_bound::<Binding>(py) {
+            Ok(binding) => Offer::Shared(binding.clone().unbind()),
+            Err(_) => Offer::Factory(service),
+        };
+        Self {
+            process,
+            counters,
+            offers: Mutex::new(Some(services.into_iter().map(offer).collect())),
+            nameless,
+            context,
+            submit,
+            authenticate: None,
+            expose_errors: true,
+            queue_time: Duration::MAX,
+            discards_logged: Mutex::default(),
+        }
+    }
+
+    fn offers(&self, py: Python<'_>) -> Option<Vec<Offer>> {
+        let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        let copied = |offer: &Offer| match offer {
             Offer::Shared(binding) => Offer::Shared(binding.clone_ref(py)),
             Offer::Factory(factory) => Offer::Factory(factory.clone_ref(py)),
-        })
+        };
+        offers
+            .as_ref()
+            .map(|offers| offers.iter().map(copied).collect())
+    }
+
+    /// What connections are served, as far as that is the same for all.
+    pub(super) fn offered(&self, py: Python<'_>) -> PyResult<Offered> {
+        let mut bindings = Vec::new();
+        for offer in self.offers(py).unwrap_or_default() {
+            match offer {
+                Offer::Shared(binding) => bindings.push(binding),
+                Offer::Factory(_) => return Ok(Offered::BySession),
+            }
+        }
+        Ok(Offered::Services(self.registry(&bindings)?))
+    }
+
+    /// The services of a new connection, whose way back is `channel`.
+    pub(super) fn serve(&self, py: Python<'_>, channel: &Bound<'_, PyAny>) -> PyResult<Served> {
+        let gone = || PyRuntimeError::new_err("nothing is served any more");
+        let mut bindings = Vec::new();
+        for offer in self.offers(py).ok_or_else(gone)? {
+            bindings.push(match offer {
+                Offer::Shared(binding) => binding,
+                Offer::Factory(factory) => {
+                    let made = enter::call(factory.bind(py), (channel,))?;
+                    made.cast_into::<Binding>().map_err(PyErr::from)?.unbind()
+                }
+            });
+        }
+        let registry = self.registry(&bindings)?;
+        Ok(Served { bindings, registry })
+    }
+
+    fn registry(&self, bindings: &[Py<Binding>]) -> PyResult<Arc<Registry>> {
+        let schemas: Vec<_> = bindings
+            .iter()
+            .map(|binding| Arc::clone(&binding.get().schema))
+            .collect();
+        let wanted = |name: &String| {
+            schemas
+                .iter()
+                .position(|schema| schema.methods().service() == name)
+        };
+        let nameless = match &self.nameless {
+            Some(name) => wanted(name),
+            None if schemas.len() == 1 => Some(0),
+            None => None,
+        };
+        let registry = Registry::new(schemas, nameless);
+        Ok(Arc::new(registry.map_err(|error| {
+            PyValueError::new_err(error.to_string())
+        })?))
     }
 
     /// Offers nothing any more.
     pub(super) fn release(&self) {
-        let mut offer = self.offer.lock().unwrap_or_else(PoisonError::into_inner);
-        let released = offer.take();
-        drop(offer);
+        let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        let released = offers.take();
+        drop(offers);
         // Outside the lock: the service's own finalizer may run.
         drop(released);
     }

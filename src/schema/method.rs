@@ -131,24 +131,29 @@ pub(crate) mod tests {
 
     /// `common.proto` and `game_service.proto` as a generated module carries them.
     pub(crate) fn game_files() -> Vec<Bytes> {
+        files("game", "GameService")
+    }
+
+    /// The same for a service of another name.
+    pub(crate) fn files(package: &str, service: &str) -> Vec<Bytes> {
         let common = FileDescriptorProto {
             name: Some("common.proto".to_owned()),
-            package: Some("game".to_owned()),
+            package: Some(package.to_owned()),
             message_type: vec![message("RequestMessage"), message("ResponseMessage")],
             ..FileDescriptorProto::default()
         };
         let method = |name: &str| MethodDescriptorProto {
             name: Some(name.to_owned()),
-            input_type: Some(".game.RequestMessage".to_owned()),
-            output_type: Some(".game.ResponseMessage".to_owned()),
+            input_type: Some(format!(".{package}.RequestMessage")),
+            output_type: Some(format!(".{package}.ResponseMessage")),
             ..MethodDescriptorProto::default()
         };
         let service = FileDescriptorProto {
             name: Some("game_service.proto".to_owned()),
-            package: Some("game".to_owned()),
+            package: Some(package.to_owned()),
             dependency: vec!["common.proto".to_owned()],
             service: vec![ServiceDescriptorProto {
-                name: Some("GameService".to_owned()),
+                name: Some(service.to_owned()),
                 method: vec![method("connect_server"), method("leave")],
                 ..ServiceDescriptorProto::default()
             }],

@@ -4,7 +4,7 @@
 //! service's file and of all files it imports.
 
 mod error;
-mod method;
+pub(crate) mod method;
 mod pool;
 
 pub use error::SchemaError;

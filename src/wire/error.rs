@@ -19,6 +19,43 @@ pub enum WireError {
         /// The most that this end takes, counted as the wire counts.
         limit: u64,
     },
+    /// The bytes do not begin as frames of the protocol do.
+    #[error(
+        "the frame begins with {}, not with {}",
+        .received.get(..*.length).unwrap_or(.received).escape_ascii(),
+        .expected.escape_ascii()
+    )]
+    Magic {
+        /// The bytes on the wire.
+        received: [u8; 4],
+        /// How many of them had come.
+        length: usize,
+        /// The protocol's magic number.
+        expected: [u8; 4],
+    },
+    /// The sizes in the header contradict each other.
+    #[error("{meta} bytes of meta do not go with {body} bytes of body")]
+    Sizes {
+        /// The size of the meta on the wire.
+        meta: u64,
+        /// The other size.
+        body: u64,
+    },
+    /// The header says its sum wrong.
+    #[error(
+        "a message_size of {message} is not the sum of {meta} bytes of meta and {body} of body"
+    )]
+    Sum {
+        /// The sum on the wire.
+        message: u64,
+        /// The size of the meta on the wire.
+        meta: u64,
+        /// The size of the body on the wire.
+        body: u64,
+    },
+    /// The meta is not what the protocol defines.
+    #[error("the meta of the frame is bad: {0}")]
+    Meta(&'static str),
     /// The stream ended inside a frame.
     #[error("the stream ended inside a frame, after {received} of its bytes")]
     Truncated {
@@ -34,9 +71,34 @@ impl WireError {
         match self {
             Self::LengthBelowHeader { .. } => "length_below_header",
             Self::LengthAboveLimit { .. } => "length_above_limit",
+            Self::Magic { .. } => "bad_magic",
+            Self::Sizes { .. } | Self::Sum { .. } => "bad_sizes",
+            Self::Meta(_) => "bad_meta",
             Self::Truncated { .. } => "truncated",
         }
     }
+}
+
+/// A message whose bytes cannot be one; the frame around it is sound, and so is the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// A compression that is not spoken here.
+    #[error("compress_type {0} is not known here")]
+    Compression(i32),
+    /// An encoding that is not spoken here.
+    #[error("content_type {0} is not served; only protobuf is")]
+    Content(i32),
+    /// The bytes are not those that the sender protected.
+    #[error("the checksum does not match")]
+    Checksum,
+    /// The attachment is said to be longer than the frame.
+    #[error("an attachment of {announced} bytes does not fit into {there}")]
+    Attachment {
+        /// The size on the wire.
+        announced: i64,
+        /// Bytes after the meta.
+        there: usize,
+    },
 }
 
 /// A frame that cannot be sent in the chosen layout.
@@ -64,6 +126,25 @@ pub enum EncodeError {
         /// The largest that fits.
         largest: u64,
     },
+    /// Something was to go along that the protocol cannot carry.
+    #[error("{protocol} carries no {what}")]
+    Extra {
+        /// The protocol.
+        protocol: &'static str,
+        /// What it cannot carry.
+        what: &'static str,
+    },
+    /// What is to go along is too much for the meta.
+    #[error("a meta of {meta} bytes is above the limit of {limit}")]
+    Meta {
+        /// Bytes of the meta.
+        meta: u64,
+        /// Most bytes of a meta.
+        limit: u64,
+    },
+    /// A failure was to be sent on a wire without failures.
+    #[error("{0} has no way to say that a call failed")]
+    Failure(&'static str),
     /// The message is larger than a frame may be.
     #[error(
         "a message of {body} bytes makes {announced} bytes after the length; the limit is {limit}"

@@ -1,11 +1,23 @@
 //! Protocols without I/O: bytes in, frames or one error type out; a folder a protocol.
 
+pub mod baidu_std;
+mod brpc;
 mod codec;
+pub mod compress;
 mod envelope;
 mod error;
+mod extras;
+pub mod hulu;
 pub mod indexed;
 pub mod limits;
+mod sniff;
+pub mod sofa;
 
-pub use codec::{Codec, Head};
-pub use envelope::{Frame, FrameKind};
-pub use error::{EncodeError, WireError};
+pub use codec::{Answers, Codec, Head, Traits};
+pub use envelope::{
+    CallFrame, Frame, MethodName, OutgoingCall, OutgoingReply, Payload, Reads, ReplyFrame, Target,
+};
+pub use error::{BodyFault, EncodeError, WireError};
+pub(crate) use extras::Carries;
+pub use extras::{Checksum, Extras, Parts, Trace};
+pub use sniff::{SNIFF_BYTES, Sniff, Sniffed, sniff};

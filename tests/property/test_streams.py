@@ -60,7 +60,7 @@ class Ear:
 
     def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}
-        self.server = callmethod.Server("127.0.0.1:0")
+        self.server = callmethod.Server("127.0.0.1:0", protocols=[callmethod.Indexed()])
         self.server.add_service(factory=self.open)
 
     def open(self, channel: Any) -> Session:

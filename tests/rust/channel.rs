@@ -7,99 +7,23 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel as outcomes};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use _core::net::address::Address;
-use _core::net::client::{Channel, ChannelOptions, Delivery};
+use _core::net::client::ChannelOptions;
 use _core::net::server::Server;
-use _core::status::{Code, Status};
-use bytes::Bytes;
+use _core::status::Code;
 use proptest::prelude::*;
-use support::{ECHO, Folder, House, NOTE, PATIENCE, Peer, eventually, loopback, numbered};
-
-type Outcome = Result<(), Status>;
-
-const GRACE: Duration = Duration::from_secs(5);
-const NO_LIMIT: Option<Duration> = None;
-
-const fn ms(number: u64) -> Duration {
-    Duration::from_millis(number)
-}
-
-fn patient() -> ChannelOptions {
-    ChannelOptions {
-        wait_for_ready: true,
-        keep_connected: false,
-        connect_timeout: GRACE,
-        backoff_min: ms(5),
-        backoff_max: ms(50),
-    }
-}
+use support::{
+    Calls, ECHO, Folder, GRACE, House, NO_LIMIT, NOTE, PATIENCE, Peer, call, done, eventually,
+    loopback, ms, numbered, outbound, patient,
+};
 
 fn impatient() -> ChannelOptions {
     ChannelOptions {
         wait_for_ready: false,
         ..patient()
-    }
-}
-
-/// Where each call tells how it ended, with its number.
-struct Calls {
-    told: Sender<(u32, Outcome)>,
-    heard: Receiver<(u32, Outcome)>,
-}
-
-impl Calls {
-    fn new() -> Self {
-        let (told, heard) = outcomes();
-        Self { told, heard }
-    }
-
-    /// Calls [`NOTE`] with `number` for a body.
-    fn call(&self, channel: &Arc<Channel>, number: u32, limit: Option<Duration>) -> Delivery {
-        self.call_with(channel, number, numbered(number), limit)
-    }
-
-    fn call_with(
-        &self,
-        channel: &Arc<Channel>,
-        number: u32,
-        body: Vec<u8>,
-        limit: Option<Duration>,
-    ) -> Delivery {
-        let told = self.told.clone();
-        channel.call_then(u32::from(NOTE), Bytes::from(body), limit, move |outcome| {
-            // A test that has seen enough may be gone.
-            let _ = told.send((number, outcome));
-        })
-    }
-
-    #[track_caller]
-    fn next(&self) -> (u32, Outcome) {
-        self.heard.recv_timeout(PATIENCE).unwrap()
-    }
-
-    #[track_caller]
-    fn assert_silent(&self) {
-        assert_eq!(self.heard.recv_timeout(ms(50)).ok(), None);
-    }
-
-    /// All outcomes, once nobody is left to tell one.
-    fn rest(self) -> Vec<(u32, Outcome)> {
-        drop(self.told);
-        let mut rest = Vec::new();
-        loop {
-            match self.heard.recv_timeout(PATIENCE) {
-                Ok(outcome) => rest.push(outcome),
-                Err(outcomes_end) => {
-                    let over = std::sync::mpsc::RecvTimeoutError::Disconnected;
-                    assert_eq!(outcomes_end, over, "a call never ended");
-                    return rest;
-                }
-            }
-        }
     }
 }
 
@@ -121,16 +45,14 @@ fn nothing_is_connected_before_the_first_call() {
     thread::sleep(ms(30));
     assert_eq!(theirs.count("connections_total"), 0);
     assert!(!channel.is_connected());
-    assert_eq!(channel.call_now(0, b"too soon"), None);
     let calls = Calls::new();
-    calls.call(&channel, 0, NO_LIMIT);
-    assert_eq!(calls.next(), (0, Ok(())));
+    calls.call(&channel, NOTE, 0, NO_LIMIT);
+    assert_eq!(calls.next(), (0, done()));
     assert!(channel.is_connected());
     for number in 1..100 {
-        assert_eq!(
-            channel.call_now(u32::from(NOTE), &numbered(number)),
-            Some(Ok(()))
-        );
+        // On a connection that is there, a call has ended when it returns.
+        calls.call(&channel, NOTE, number, NO_LIMIT);
+        assert_eq!(calls.told(), (number, done()));
     }
     eventually("all calls", || theirs.noted() == numbers(100));
     assert_eq!(ours.count("connects_total"), 1);
@@ -144,13 +66,13 @@ fn calls_wait_while_the_server_is_away_and_then_go_in_order() {
     let (channel, _) = ours.channel(&folder.address(), patient(), false);
     let calls = Calls::new();
     for number in 0..100 {
-        assert_eq!(channel.call_now(u32::from(NOTE), &numbered(number)), None);
-        calls.call(&channel, number, NO_LIMIT);
+        calls.call(&channel, NOTE, number, NO_LIMIT);
+        calls.assert_none_told();
     }
     calls.assert_silent();
     let _server = theirs.serve(&folder.address());
     for number in 0..100 {
-        assert_eq!(calls.next(), (number, Ok(())));
+        assert_eq!(calls.next(), (number, done()));
     }
     eventually("all calls", || theirs.noted() == numbers(100));
     assert_eq!(ours.count("connects_total"), 1);
@@ -163,23 +85,41 @@ fn a_deadline_names_what_was_in_the_way() {
     let (channel, _) = ours.channel(&address, patient(), false);
     let calls = Calls::new();
     let start = Instant::now();
-    calls.call(&channel, 0, Some(ms(80)));
-    let (_, outcome) = calls.next();
-    let status = outcome.unwrap_err();
+    calls.call(&channel, NOTE, 0, Some(ms(80)));
+    let status = calls.failure(0);
     assert!((ms(80)..ms(2000)).contains(&start.elapsed()));
     assert_eq!(status.code, Code::DeadlineExceeded);
     let expected = format!("cannot connect to {address}: Connection refused (os error 111)");
     assert!(status.text.contains(&expected), "{status}");
-    assert!(
-        status.text.starts_with("not sent within 0.08 s: "),
-        "{status}"
-    );
+    let within = status.text.strip_prefix("not sent within ").unwrap();
+    let within: f64 = within.split_once(" s: ").unwrap().0.parse().unwrap();
+    assert!((0.05..2.0).contains(&within), "{status}");
 
     let folder = Folder::new();
     let (channel, _) = ours.channel(&folder.address(), patient(), false);
-    calls.call(&channel, 1, Some(ms(40)));
+    calls.call(&channel, NOTE, 1, Some(ms(40)));
     let status = calls.next().1.unwrap_err();
     assert!(status.text.contains("No such file"), "{status}");
+}
+
+#[test]
+fn a_last_attempt_is_made_shortly_before_a_deadline() {
+    let (theirs, ours, folder) = (House::new(), House::new(), Folder::new());
+    let options = ChannelOptions {
+        backoff_max: GRACE,
+        ..patient()
+    };
+    let (channel, _) = ours.channel(&folder.address(), options, false);
+    let calls = Calls::new();
+    calls.call(&channel, NOTE, 0, NO_LIMIT);
+    // The pause after that is between 0.64 and 1.28 s.
+    eventually("many attempts", || {
+        ours.count("connect_failures_total") == 9
+    });
+    let _server = theirs.serve(&folder.address());
+    calls.call(&channel, NOTE, 1, Some(ms(450)));
+    assert_eq!(calls.next(), (0, done()));
+    assert_eq!(calls.next(), (1, done()));
 }
 
 #[test]
@@ -198,7 +138,7 @@ fn calls_that_are_not_to_wait_fail_at_the_first_failed_attempt() {
     ours.runtime().handle().spawn(async move { gone.recv() });
     let start = Instant::now();
     for number in 0..50 {
-        calls.call(&channel, number, NO_LIMIT);
+        calls.call(&channel, NOTE, number, NO_LIMIT);
     }
     drop(go);
     for number in 0..50 {
@@ -220,11 +160,11 @@ fn a_channel_that_may_not_wait_fails_at_once_until_an_attempt_succeeds() {
     let (theirs, ours, folder) = (House::new(), House::new(), Folder::new());
     let (channel, _) = ours.channel(&folder.address(), impatient(), false);
     let calls = Calls::new();
-    calls.call(&channel, 0, NO_LIMIT);
+    calls.call(&channel, NOTE, 0, NO_LIMIT);
     assert_eq!(calls.next().1.unwrap_err().code, Code::Unavailable);
     let _server = theirs.serve(&folder.address());
     eventually("a later call", || {
-        calls.call(&channel, 1, NO_LIMIT);
+        calls.call(&channel, NOTE, 1, NO_LIMIT);
         calls.next().1.is_ok()
     });
     eventually("the call", || theirs.noted() == [numbered(1)]);
@@ -235,8 +175,8 @@ fn a_cancelled_call_is_never_sent() {
     let (theirs, ours, folder) = (House::new(), House::new(), Folder::new());
     let (channel, _) = ours.channel(&folder.address(), patient(), false);
     let calls = Calls::new();
-    let mut deliveries: Vec<_> = (0..10)
-        .map(|number| calls.call(&channel, number, NO_LIMIT))
+    let deliveries: Vec<_> = (0..10)
+        .map(|number| calls.call(&channel, NOTE, number, NO_LIMIT))
         .collect();
     for number in [3, 0, 9] {
         deliveries[number as usize].cancel();
@@ -247,9 +187,9 @@ fn a_cancelled_call_is_never_sent() {
     let _server = theirs.serve(&folder.address());
     let left = [1, 2, 4, 5, 6, 7, 8];
     for number in left {
-        assert_eq!(calls.next(), (number, Ok(())));
+        assert_eq!(calls.next(), (number, done()));
     }
-    for mut delivery in deliveries {
+    for delivery in deliveries {
         delivery.cancel();
     }
     eventually("all calls", || theirs.noted() == left.map(numbered));
@@ -261,15 +201,29 @@ fn connecting_is_a_call_without_a_call() {
     let (theirs, ours) = (House::new(), House::new());
     let (_server, address) = theirs.serve(&loopback());
     let (channel, _) = ours.channel(&address, patient(), false);
-    let (told, heard) = outcomes();
-    let also = told.clone();
-    channel.connect_then(NO_LIMIT, move |outcome| told.send(outcome).unwrap());
-    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Ok(()));
+    let calls = Calls::new();
+    drop(channel.connect(NO_LIMIT, calls.waiter(0)));
+    assert_eq!(calls.next(), (0, done()));
     assert!(channel.is_connected());
-    channel.connect_then(NO_LIMIT, move |outcome| also.send(outcome).unwrap());
-    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Ok(()));
+    drop(channel.connect(NO_LIMIT, calls.waiter(1)));
+    assert_eq!(calls.next(), (1, done()));
     assert_eq!(ours.count("connects_total"), 1);
     assert_eq!(ours.count("calls_sent_total"), 0);
+}
+
+#[test]
+fn connecting_takes_its_turn_behind_the_calls_that_wait() {
+    let (theirs, ours, folder) = (House::new(), House::new(), Folder::new());
+    let (channel, _) = ours.channel(&folder.address(), patient(), false);
+    let calls = Calls::new();
+    for number in 0..50 {
+        calls.call(&channel, NOTE, number, NO_LIMIT);
+    }
+    drop(channel.connect(NO_LIMIT, calls.waiter(50)));
+    let _server = theirs.serve(&folder.address());
+    for number in 0..=50 {
+        assert_eq!(calls.next(), (number, done()));
+    }
 }
 
 #[test]
@@ -277,15 +231,19 @@ fn the_peer_calls_back_over_the_same_connection() {
     let (theirs, ours) = (House::new(), House::new());
     let (_server, address) = theirs.serve(&loopback());
     let (channel, notes) = ours.channel(&address, patient(), true);
+    let calls = Calls::new();
     for number in 0..50 {
-        let body = Bytes::from(numbered(number));
-        channel.call_then(u32::from(ECHO), body, NO_LIMIT, Result::unwrap);
+        calls.call(&channel, ECHO, number, NO_LIMIT);
     }
     eventually("all answers", || notes.noted() == numbers(50));
+    for number in 0..50 {
+        assert_eq!(calls.next(), (number, done()));
+    }
 
     // A channel that serves nothing ignores what it is told, and stays.
     let (channel, notes) = ours.channel(&address, patient(), false);
-    channel.call_then(u32::from(ECHO), Bytes::new(), NO_LIMIT, Result::unwrap);
+    calls.call(&channel, ECHO, 50, NO_LIMIT);
+    assert_eq!(calls.next(), (50, done()));
     eventually("the count", || ours.count("rejected_total") == 1);
     assert_eq!(ours.counts("rejected_total"), [("unknown_method", 1)]);
     assert!(channel.is_connected());
@@ -299,8 +257,8 @@ fn a_restarted_server_is_found_by_the_next_call() {
     let calls = Calls::new();
     for number in 0..5 {
         let (server, _) = theirs.serve(&folder.address());
-        calls.call(&channel, number, Some(GRACE));
-        assert_eq!(calls.next(), (number, Ok(())));
+        calls.call(&channel, NOTE, number, Some(GRACE));
+        assert_eq!(calls.next(), (number, done()));
         eventually("the call", || theirs.noted() == numbers(number + 1));
         theirs.stop(&server, Duration::ZERO);
         eventually("the loss", || !channel.is_connected());
@@ -320,14 +278,12 @@ fn a_channel_that_serves_comes_back_by_itself() {
         ..patient()
     };
     let (channel, notes) = ours.channel(&folder.address(), options, true);
-    channel.connect_then(NO_LIMIT, Result::unwrap);
+    drop(channel.connect(NO_LIMIT, Calls::new().waiter(0)));
     for round in 0..4 {
         let (server, _) = theirs.serve(&folder.address());
         let session = theirs.session(round);
-        session
-            .link()
-            .call(u32::from(NOTE), &[round.to_le_bytes()[0]])
-            .unwrap();
+        let link = session.link();
+        call(&link, u32::from(NOTE), &[round.to_le_bytes()[0]]).unwrap();
         eventually("the push", || notes.noted().len() == round + 1);
         theirs.stop(&server, Duration::ZERO);
     }
@@ -349,7 +305,7 @@ fn attempts_grow_apart_and_do_not_spin() {
     };
     let (channel, _) = ours.channel(&nowhere(), options.clone(), false);
     let calls = Calls::new();
-    calls.call(&channel, 0, Some(ms(500)));
+    calls.call(&channel, NOTE, 0, Some(ms(500)));
     assert_eq!(calls.next().1.unwrap_err().code, Code::DeadlineExceeded);
     // Pauses of 10, 20, 40, 80, 80 … or half of each; one attempt before the first.
     let failures = ours.count("connect_failures_total");
@@ -369,7 +325,7 @@ fn attempts_grow_apart_and_do_not_spin() {
         ..options
     };
     let (channel, _) = ours.channel(&folder.address(), options, true);
-    channel.connect_then(NO_LIMIT, Result::unwrap);
+    drop(channel.connect(NO_LIMIT, Calls::new().waiter(0)));
     thread::sleep(ms(500));
     let connects = ours.count("connects_total");
     assert!((3..=16).contains(&connects), "{connects}");
@@ -403,7 +359,7 @@ fn an_attempt_has_its_own_limit() {
     };
     let (channel, _) = ours.channel(&folder.address(), options, false);
     let calls = Calls::new();
-    calls.call(&channel, 0, Some(GRACE));
+    calls.call(&channel, NOTE, 0, Some(GRACE));
     let status = calls.next().1.unwrap_err();
     assert_eq!(status.code, Code::Unavailable, "{status}");
 }
@@ -416,20 +372,19 @@ fn a_peer_that_does_not_read_makes_calls_wait_and_then_fail_by_name() {
     let calls = Calls::new();
     let body = vec![7; 100_000];
     for number in 0..100 {
-        calls.call_with(&channel, number, body.clone(), NO_LIMIT);
+        calls.make(&channel, number, outbound(0, body.clone(), NO_LIMIT));
     }
     let mut peer = Peer::unix(listener.accept().unwrap().0);
     let mut sent = 0;
-    while let Ok((number, outcome)) = calls.heard.recv_timeout(ms(200)) {
-        assert_eq!((number, outcome), (sent, Ok(())));
+    while let Some(told) = calls.next_within(ms(200)) {
+        assert_eq!(told, (sent, done()));
         sent += 1;
     }
     assert!((40..60).contains(&sent), "{sent}");
-    assert_eq!(channel.call_now(0, b"not before those that wait"), None);
-    calls.call(&channel, 100, Some(ms(30)));
-    let (number, outcome) = calls.next();
-    let status = outcome.unwrap_err();
-    assert_eq!((number, status.code), (100, Code::DeadlineExceeded));
+    // Not before those that wait.
+    calls.call(&channel, NOTE, 100, Some(ms(30)));
+    let status = calls.failure(100);
+    assert_eq!(status.code, Code::DeadlineExceeded);
     assert!(
         status.text.contains("does not read what was sent"),
         "{status}"
@@ -438,7 +393,7 @@ fn a_peer_that_does_not_read_makes_calls_wait_and_then_fail_by_name() {
         assert_eq!(peer.receive(), Some((NOTE, body.clone())));
     }
     for number in sent..100 {
-        assert_eq!(calls.next(), (number, Ok(())));
+        assert_eq!(calls.next(), (number, done()));
     }
     assert_eq!(ours.count("calls_sent_total"), 100);
 }
@@ -451,8 +406,8 @@ fn a_close_writes_what_waits() {
     let calls = Calls::new();
     let body = vec![7; 100_000];
     for number in 0..30 {
-        calls.call_with(&channel, number, body.clone(), NO_LIMIT);
-        assert_eq!(calls.next(), (number, Ok(())));
+        calls.make(&channel, number, outbound(0, body.clone(), NO_LIMIT));
+        assert_eq!(calls.next(), (number, done()));
     }
     let mut peer = Peer::unix(listener.accept().unwrap().0);
     let reader = thread::spawn(move || {
@@ -465,11 +420,10 @@ fn a_close_writes_what_waits() {
     eventually("the end", || ours.count("connections") == 0);
     assert_eq!(ours.counts("disconnects_total"), [("closed", 1)]);
     assert!(!channel.is_connected());
-    let refused = channel.call_now(0, b"").unwrap().unwrap_err();
+    calls.call(&channel, NOTE, 30, NO_LIMIT);
+    let refused = calls.failure(30);
     assert_eq!(refused.code, Code::Unavailable);
     assert!(refused.text.contains("is closed"), "{refused}");
-    calls.call(&channel, 30, NO_LIMIT);
-    assert_eq!(calls.next().1.unwrap_err(), refused);
     ours.close(&channel, GRACE);
 }
 
@@ -480,7 +434,7 @@ fn a_close_ends_waiting_calls_and_cuts_after_its_grace() {
     let (channel, _) = ours.channel(&folder.address(), patient(), false);
     let calls = Calls::new();
     for number in 0..100 {
-        calls.call_with(&channel, number, vec![7; 100_000], NO_LIMIT);
+        calls.make(&channel, number, outbound(0, vec![7; 100_000], NO_LIMIT));
     }
     let _peer = listener.accept().unwrap();
     thread::sleep(ms(100));
@@ -508,7 +462,7 @@ fn a_close_while_connecting_ends_the_calls() {
     let (channel, _) = ours.channel(&folder.address(), patient(), false);
     let calls = Calls::new();
     for number in 0..10 {
-        calls.call(&channel, number, NO_LIMIT);
+        calls.call(&channel, NOTE, number, NO_LIMIT);
     }
     thread::sleep(ms(20));
     ours.close(&channel, GRACE);
@@ -529,17 +483,16 @@ fn a_runtime_that_is_dropped_tells_each_waiting_call_once() {
     let (channel, _) = ours.channel(&folder.address(), patient(), false);
     let calls = Calls::new();
     let deliveries: Vec<_> = (0..100)
-        .map(|number| calls.call(&channel, number, (number % 2 == 0).then_some(GRACE)))
+        .map(|number| calls.call(&channel, NOTE, number, (number % 2 == 0).then_some(GRACE)))
         .collect();
     thread::sleep(ms(10));
     ours.stop_runtime();
-    for mut delivery in deliveries {
+    for delivery in deliveries {
         delivery.cancel();
     }
     // Nor is a call forgotten that comes too late.
-    calls.call(&channel, 100, NO_LIMIT);
-    let mut rest = calls.rest();
-    rest.sort_by_key(|(number, _)| *number);
+    calls.call(&channel, NOTE, 100, NO_LIMIT);
+    let rest = calls.rest();
     assert!(rest.iter().map(|(number, _)| *number).eq(0..=100));
     for (_, outcome) in rest {
         let status = outcome.unwrap_err();
@@ -608,19 +561,12 @@ fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
     for step in steps {
         let number = u32::try_from(deliveries.len()).unwrap();
         match step {
-            Step::Call => deliveries.push(match channel.call_now(0, &numbered(number)) {
-                Some(outcome) => {
-                    calls.told.send((number, outcome)).unwrap();
-                    None
-                }
-                None => Some(calls.call(&channel, number, NO_LIMIT)),
-            }),
+            Step::Call => deliveries.push(calls.call(&channel, NOTE, number, NO_LIMIT)),
             Step::CallWithin(limit) => {
-                deliveries.push(Some(calls.call(&channel, number, Some(ms(limit)))));
+                deliveries.push(calls.call(&channel, NOTE, number, Some(ms(limit))));
             }
             Step::Cancel(back) => {
-                let mut recent = deliveries.iter_mut().rev();
-                if let Some(Some(delivery)) = recent.nth(back) {
+                if let Some(delivery) = deliveries.iter().rev().nth(back) {
                     delivery.cancel();
                 }
             }
@@ -631,13 +577,12 @@ fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
     if shop.server.is_none() {
         shop.toggle();
     }
-    let (told, heard) = outcomes();
-    channel.connect_then(Some(PATIENCE), move |outcome| told.send(outcome).unwrap());
-    prop_assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Ok(()));
+    let connected = Calls::new();
+    drop(channel.connect(Some(PATIENCE), connected.waiter(0)));
+    prop_assert_eq!(connected.next(), (0, done()));
     ours.close(&channel, GRACE);
 
-    let mut told = calls.rest();
-    told.sort_by_key(|(number, _)| *number);
+    let told = calls.rest();
     let made = u32::try_from(deliveries.len()).unwrap();
     prop_assert!(
         told.iter().map(|(number, _)| *number).eq(0..made),
@@ -662,11 +607,12 @@ fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
     );
     for number in noted {
         // What was told to have failed never arrived.
-        prop_assert_eq!(&told[number as usize].1, &Ok(()));
+        prop_assert_eq!(&told[number as usize].1, &done());
     }
     for (_, outcome) in told {
         let codes = [Code::DeadlineExceeded, Code::Cancelled];
-        prop_assert!(outcome.is_ok() || codes.contains(&outcome.unwrap_err().code));
+        let code = outcome.as_ref().err().map(|status| status.code);
+        prop_assert!(code.is_none_or(|code| codes.contains(&code)), "{outcome:?}");
     }
     Ok(())
 }

@@ -272,7 +272,8 @@ fn the_house_stands() {
 fn the_imports_that_are_there_are_seen() {
     let sources = sources();
     let named = |path: &str| rooms_named(path, &tokens(&sources[path]));
-    assert!(named("net/lifecycle.rs").is_superset(&rooms(&["call", "metrics", "schema", "wire"])));
+    assert!(named("net/connection.rs").is_superset(&rooms(&["call", "metrics", "status", "wire"])));
+    assert!(named("call/registry.rs").is_superset(&rooms(&["schema", "wire"])));
     assert!(named("metrics/counters.rs").is_superset(&rooms(&["call", "status"])));
 }
 

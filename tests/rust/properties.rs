@@ -1,12 +1,18 @@
 //! What holds for every layout, every list of frames, every split and every garbage.
 #![cfg(test)]
 
-use _core::wire::indexed::{ByteOrder, IndexedCodec, Layout, LengthCovers, Reply};
-use _core::wire::{Codec as _, EncodeError, Frame, FrameKind, WireError};
+mod streams;
+
+use _core::wire::indexed::{
+    ByteOrder, Frame, FrameKind, IndexedCodec, Layout, LengthCovers, Reply,
+};
+use _core::wire::{EncodeError, WireError};
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+
+use streams::pieces;
 
 fn layouts() -> impl Strategy<Value = Layout> {
     let numbers = (
@@ -94,43 +100,21 @@ fn encode(codec: &IndexedCodec, frame: &Frame) -> Result<Vec<u8>, EncodeError> {
     Ok([head.as_slice(), &frame.body].concat())
 }
 
-/// Cuts `stream` at `cuts` and feeds the pieces; the end of the stream counts as an end inside a
-/// frame when bytes are left. Holds the decoder to the bytes it was fed: it must reserve nothing,
-/// take nothing off for "need more", and say a refusal again.
+/// Feeds `stream`, cut at `cuts`. A refusal must be said again.
 fn receive(
     codec: &IndexedCodec,
     kind: FrameKind,
     stream: &[u8],
     cuts: &[Index],
 ) -> (Vec<Frame>, Option<WireError>) {
-    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
-    cuts.extend([0, stream.len()]);
-    cuts.sort_unstable();
-    let (mut buffer, mut frames) = (BytesMut::new(), Vec::new());
-    for piece in cuts.windows(2) {
-        buffer.extend_from_slice(&stream[piece[0]..piece[1]]);
-        loop {
-            let (room, before) = (buffer.capacity(), buffer.clone());
-            let outcome = codec.decode(kind, &mut buffer);
-            assert!(buffer.capacity() <= room, "reserved {}", buffer.capacity());
-            match outcome {
-                Ok(Some(frame)) => frames.push(frame),
-                Ok(None) => {
-                    assert_eq!(buffer, before);
-                    break;
-                }
-                Err(error) => {
-                    assert_eq!(codec.decode(kind, &mut buffer), Err(error));
-                    return (frames, Some(error));
-                }
-            }
+    let decode = |buffer: &mut BytesMut| {
+        let outcome = codec.decode(kind, buffer);
+        if outcome.is_err() {
+            assert_eq!(codec.decode(kind, buffer), outcome);
         }
-    }
-    let received = buffer.len();
-    (
-        frames,
-        (received > 0).then_some(WireError::Truncated { received }),
-    )
+        outcome
+    };
+    streams::receive(decode, pieces(stream, cuts))
 }
 
 /// Mostly small numbers, so that lengths announced by chance are lengths that can come.
@@ -210,6 +194,7 @@ proptest! {
             Some(WireError::LengthAboveLimit { announced, limit }) => {
                 prop_assert!(announced > limit);
             }
+            Some(other) => prop_assert!(false, "{other} of a protocol without it"),
         }
     }
 

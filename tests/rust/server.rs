@@ -18,16 +18,12 @@ use _core::net::server::{Cut, Listener};
 use _core::status::Code;
 use socket2::SockRef;
 use support::{
-    ECHO, Folder, House, Mourner, NOTE, Peer, Seen, WAIT, eventually, frame, is_gone, loopback,
-    numbered,
+    ECHO, Folder, House, Mourner, NOTE, Peer, Seen, WAIT, call, eventually, frame, is_gone,
+    loopback, ms, numbered,
 };
 
 const SHORT: Duration = ms(100);
 const LONG: Duration = Duration::from_secs(10);
-
-const fn ms(number: u64) -> Duration {
-    Duration::from_millis(number)
-}
 
 fn numbers(count: u32) -> Vec<Vec<u8>> {
     (0..count).map(numbered).collect()
@@ -139,10 +135,8 @@ fn bad_input_closes_its_connection_counts_and_harms_no_other() {
         assert_eq!(house.counts("disconnects_total"), [(reason.label(), 1)]);
         assert_eq!(house.counts("rejected_total"), [(reason.label(), 1)]);
         assert!(notes.link().is_lost());
-        assert_eq!(
-            notes.link().call(0, b"").unwrap_err().code,
-            Code::Unavailable
-        );
+        let refused = call(&notes.link(), 0, b"").unwrap_err();
+        assert_eq!(refused.code, Code::Unavailable);
 
         other.send(&frame(ECHO, b"after"));
         assert_eq!(other.receive(), Some((0, b"after".to_vec())));
@@ -162,7 +156,7 @@ fn any_thread_may_call_the_peer_and_no_frame_is_torn() {
             thread::spawn(move || {
                 for number in 0..500u16 {
                     let body = vec![pusher; 1 + usize::from(number)];
-                    link.call(u32::from(number), &body).unwrap();
+                    call(&link, u32::from(number), &body).unwrap();
                 }
             })
         })
@@ -179,14 +173,10 @@ fn any_thread_may_call_the_peer_and_no_frame_is_torn() {
         pusher.join().unwrap();
     }
     assert_eq!(house.count("calls_sent_total"), 2000);
-    assert_eq!(
-        link.call(65536, b"").unwrap_err().code,
-        Code::InvalidArgument
-    );
-    assert_eq!(
-        link.call(0, &vec![0; 5 << 20]).unwrap_err().code,
-        Code::InvalidArgument
-    );
+    let refused = call(&link, 65536, b"").unwrap_err();
+    assert_eq!(refused.code, Code::InvalidArgument);
+    let refused = call(&link, 0, &vec![0; 5 << 20]).unwrap_err();
+    assert_eq!(refused.code, Code::InvalidArgument);
     assert_eq!(house.count("calls_sent_total"), 2000);
 }
 
@@ -199,7 +189,7 @@ fn a_peer_that_reads_nothing_exhausts_its_own_room_only() {
     let body = vec![7; 100_000];
     let mut taken = 0usize;
     let full = loop {
-        match link.call(0, &body) {
+        match call(&link, 0, &body) {
             Ok(()) => taken += 1,
             Err(status) => break status,
         }
@@ -216,7 +206,7 @@ fn a_peer_that_reads_nothing_exhausts_its_own_room_only() {
     for _ in 0..taken {
         assert_eq!(slow.receive(), Some((0, body.clone())));
     }
-    link.call(0, b"again").unwrap();
+    call(&link, 0, b"again").unwrap();
     assert_eq!(slow.receive(), Some((0, b"again".to_vec())));
     assert_eq!(house.count("calls_sent_total"), taken as u64 + 2);
     assert_eq!(house.count("calls_unsent_total"), 0);
@@ -231,7 +221,7 @@ fn what_a_vanished_peer_did_not_read_is_counted() {
     let mourner = Arc::new(Mourner::default());
     let listener: Weak<dyn LossListener> = Arc::downgrade(&mourner) as _;
     notes.link().on_loss(Weak::clone(&listener));
-    while notes.link().call(0, &[7; 10_000]).is_ok() {}
+    while call(&notes.link(), 0, &[7; 10_000]).is_ok() {}
     drop(slow);
     eventually("the end", || house.count("connections") == 0);
     assert!(house.count("calls_unsent_total") >= 400);
@@ -385,12 +375,13 @@ fn a_runtime_that_is_dropped_takes_its_connections_along() {
     let link = house.session(0).link();
     let mourner = Arc::new(Mourner::default());
     link.on_loss(Arc::downgrade(&mourner) as _);
-    link.call(0, b"heard").unwrap();
+    call(&link, 0, b"heard").unwrap();
     house.stop_runtime();
     assert!(!link.is_open());
     assert!(link.is_lost());
     assert_eq!(mourner.told(), 1);
-    assert_eq!(link.call(0, b"lost").unwrap_err().code, Code::Unavailable);
+    let refused = call(&link, 0, b"lost").unwrap_err();
+    assert_eq!(refused.code, Code::Unavailable);
     assert_eq!(peer.drain(), [b"heard"]);
 }
 
@@ -401,12 +392,10 @@ fn a_link_can_be_finished_and_aborted() {
     let reason = || CloseReason::new(CloseKind::Closed, "enough");
     let mut peer = Peer::connect(&address).unwrap();
     let finished = house.session(0);
-    finished.link().call(0, b"bye").unwrap();
+    call(&finished.link(), 0, b"bye").unwrap();
     finished.link().finish(reason());
-    assert_eq!(
-        finished.link().call(0, b"").unwrap_err().code,
-        Code::Unavailable
-    );
+    let refused = call(&finished.link(), 0, b"").unwrap_err();
+    assert_eq!(refused.code, Code::Unavailable);
     assert_eq!(peer.drain(), [b"bye"]);
     // What the peer says after our end is still run.
     peer.send(&frame(NOTE, b"wait"));

@@ -1,13 +1,18 @@
 //! The golden frames of `tests/vectors/indexed/`, written by `make_indexed.py` without this code.
 #![cfg(test)]
 
+mod streams;
+
 use std::fs;
 use std::path::Path;
 
 use _core::wire::indexed::{ByteOrder, IndexedCodec, Layout, LengthCovers, Reply};
-use _core::wire::{Codec as _, Frame, FrameKind, WireError, limits};
-use bytes::{Bytes, BytesMut};
+use _core::wire::indexed::{Frame, FrameKind};
+use _core::wire::{WireError, limits};
+use bytes::Bytes;
 use serde::Deserialize;
+
+use streams::bytes;
 
 #[derive(Deserialize)]
 struct Document {
@@ -44,14 +49,6 @@ struct Bad {
     stream: String,
     receives: String,
     reason: String,
-}
-
-fn bytes(hex: &str) -> Vec<u8> {
-    assert!(hex.len().is_multiple_of(2), "{hex}");
-    (0..hex.len())
-        .step_by(2)
-        .map(|place| u8::from_str_radix(&hex[place..place + 2], 16).unwrap())
-        .collect()
 }
 
 impl Options {
@@ -102,22 +99,7 @@ fn receive(
     stream: &[u8],
     size: usize,
 ) -> (Vec<Frame>, Option<WireError>) {
-    let (mut buffer, mut frames) = (BytesMut::new(), Vec::new());
-    for piece in stream.chunks(size.max(1)) {
-        buffer.extend_from_slice(piece);
-        loop {
-            match codec.decode(kind, &mut buffer) {
-                Ok(Some(frame)) => frames.push(frame),
-                Ok(None) => break,
-                Err(error) => return (frames, Some(error)),
-            }
-        }
-    }
-    let received = buffer.len();
-    (
-        frames,
-        (received > 0).then_some(WireError::Truncated { received }),
-    )
+    streams::receive(|buffer| codec.decode(kind, buffer), stream.chunks(size))
 }
 
 fn each_kind(document: &Document) -> [(FrameKind, &[Row]); 2] {

@@ -9,7 +9,7 @@ from testing_pb2 import Numbers
 
 def main() -> None:
     """Serve until the end of standard input."""
-    server = callmethod.Server("127.0.0.1:0")
+    server = callmethod.Server("127.0.0.1:0", protocols=[callmethod.Indexed()])
     server.add_service(Numbers())
     with server:
         print(server.address, flush=True)

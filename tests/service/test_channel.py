@@ -16,21 +16,18 @@ PATIENT = ChannelOptions(timeout=10.0)
 IMPATIENT = ChannelOptions(wait_for_ready=False)
 
 
-def test_the_protocol_must_be_named():
-    with pytest.raises(TypeError, match="protocol"):
-        callmethod.Channel("127.0.0.1:1")
-
-
 @pytest.mark.parametrize("target", ["", "127.0.0.1", "127.0.0.1:many", "127.0.0.1:70000", "unix:"])
 def test_what_is_no_target_is_refused(target):
     with pytest.raises(ValueError):
         callmethod.Channel(target, protocol=Indexed())
 
 
-@pytest.mark.parametrize("layout", [{"id_width": 4}, {"reply": "in_order"}], ids=str)
-def test_layouts_with_answers_are_refused_for_now(layout):
-    with pytest.raises(ValueError, match="id_width|reply"):
-        callmethod.Channel("127.0.0.1:1", protocol=Indexed(**layout))
+@pytest.mark.parametrize(
+    "layout", [{"id_width": 4, "reply": "by_id"}, {"reply": "in_order"}], ids=str
+)
+def test_layouts_with_answers_have_no_way_back(layout, recorder):
+    with pytest.raises(ValueError, match="service"):
+        callmethod.Channel("127.0.0.1:1", protocol=Indexed(**layout), service=recorder)
 
 
 def test_a_stub_is_no_service_for_the_way_back():

@@ -28,7 +28,7 @@ def speaks(recorder, channel_factory, wait_until):
 
 def refused(service, bind, **options):
     """The OSError of a start that must fail; the server is none the worse for a stop."""
-    server = callmethod.Server(bind, **options)
+    server = callmethod.Server(bind, protocols=[callmethod.Indexed()], **options)
     server.add_service(service)
     with pytest.raises(OSError) as caught:
         server.start()
@@ -37,7 +37,7 @@ def refused(service, bind, **options):
 
 
 def start_and_stop(service, bind):
-    server = callmethod.Server(bind)
+    server = callmethod.Server(bind, protocols=[callmethod.Indexed()])
     server.add_service(service)
     with server:
         pass

@@ -32,6 +32,10 @@ NUMBERS = {
     "log_records_dropped_total",
     "panics_total",
     "accept_errors_total",
+    "replies_sent_total",
+    "replies_unsent_total",
+    "late_replies_total",
+    "retries_total",
 }
 LABELS = {
     "length_below_header",
@@ -39,6 +43,16 @@ LABELS = {
     "unknown_method",
     "bad_body",
     "truncated",
+    "bad_magic",
+    "bad_sizes",
+    "bad_meta",
+    "unknown_protocol",
+    "handshake_timeout",
+    "unauthenticated",
+    "unexpected_reply",
+    "overload",
+    "stopping",
+    "expired",
 }
 
 
@@ -182,16 +196,6 @@ def test_a_named_service_that_was_not_added_raises(recorder):
     server.add_service(recorder)
     with pytest.raises(ValueError, match=re.escape("callmethod.testing.Nobody")):
         server.start()
-
-
-@pytest.mark.parametrize(
-    "layout",
-    [{"id_width": 4}, {"id_width": 8, "reply": "by_id"}, {"reply": "in_order"}],
-    ids=str,
-)
-def test_layouts_with_answers_are_refused_for_now(layout, recorder):
-    with pytest.raises(ValueError, match="id_width|reply"):
-        callmethod.Server("127.0.0.1:0", protocols=[callmethod.Indexed(**layout)])
 
 
 @pytest.mark.parametrize("workers", [0, -1])

@@ -154,7 +154,7 @@ def send_until_it_fails(channels, failures):
 def traffic_and_stop(grace, connections, wait_until):
     """One server and its clients, from the first call to the last close, all in here."""
     service = Busy()
-    server = callmethod.Server("127.0.0.1:0", max_workers=4)
+    server = callmethod.Server("127.0.0.1:0", protocols=[Indexed()], max_workers=4)
     server.add_service(service)
     server.start()
     options = ChannelOptions(wait_for_ready=False)

@@ -3,19 +3,27 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::call::{Backoff, Level, Link as _};
+use crate::call::{Backoff, Level};
 use crate::metrics::Counters;
 use crate::net::Stream;
 use crate::net::address::Address;
-use crate::net::client::{Channel, State};
-use crate::net::connection::Connection;
+use crate::net::client::Target;
+use crate::net::client::line::{Line, State};
+use crate::net::connection::{Connection, locked};
 use crate::status::{Code, Status};
 
-impl Channel {
+/// Shortest pause between two attempts, whoever is in a hurry.
+const HURRY_MIN: Duration = Duration::from_millis(100);
+/// How often it is written down that the same server is still away.
+const STILL_AWAY: Duration = Duration::from_secs(10);
+
+impl Line {
     /// The connection, made first if there is none.
     ///
     /// # Errors
@@ -32,7 +40,7 @@ impl Channel {
             {
                 let mut standing = self.standing();
                 match &standing.state {
-                    State::Ready(connection) if connection.is_open() => {
+                    State::Ready(connection) if connection.takes_calls() => {
                         return Ok(Arc::clone(connection));
                     }
                     State::Closed => return Err(self.closed()),
@@ -57,7 +65,7 @@ impl Channel {
     pub(super) fn obstacle(&self) -> String {
         let standing = self.standing();
         match (&standing.state, &standing.last_error) {
-            (State::Ready(connection), _) if connection.is_open() => {
+            (State::Ready(connection), _) if connection.takes_calls() => {
                 format!("{} does not read what was sent", self.target)
             }
             (_, Some(error)) => format!("cannot connect to {}: {error}", self.target),
@@ -100,10 +108,22 @@ impl Channel {
                 }
             }
             tokio::select! {
-                () = sleep(backoff.next(fastrand::f64())) => {}
+                () = self.pause(backoff.next(fastrand::f64())) => {}
                 () = self.until_closed() => return,
             }
             self.standing().pausing = false;
+        }
+    }
+
+    /// Waits between two attempts, less long when a call cannot wait that long.
+    async fn pause(&self, pause: Duration) {
+        let hurried = async {
+            sleep(self.options.backoff_min.max(HURRY_MIN)).await;
+            self.hurry.notified().await;
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = hurried => {}
         }
     }
 
@@ -135,14 +155,22 @@ impl Channel {
     async fn attempt(&self) -> io::Result<(Stream, String)> {
         let connecting = async {
             match &self.target {
-                Address::Tcp { host, port } => {
+                Target::Address(Address::Tcp { host, port }) => {
                     let stream = TcpStream::connect((host.as_str(), *port)).await?;
                     let peer = stream.peer_addr()?.to_string();
                     Ok((Stream::tcp(stream)?, peer))
                 }
-                Address::Unix(path) => {
+                Target::Address(Address::Unix(path)) => {
                     let stream = UnixStream::connect(path).await?;
                     Ok((Stream::Unix(stream), self.target.to_string()))
+                }
+                Target::Local(server) => {
+                    let (ours, theirs) = UnixStream::pair()?;
+                    let server = server.upgrade().filter(|server| server.is_accepting());
+                    let server = server.ok_or(io::ErrorKind::ConnectionRefused)?;
+                    let peer = self.target.to_string();
+                    server.welcome(&self.runtime, Stream::Unix(theirs), peer.clone());
+                    Ok((Stream::Unix(ours), peer))
                 }
             }
         };
@@ -176,9 +204,17 @@ impl Channel {
         if closed {
             return true;
         }
-        Arc::clone(&connection)
-            .run(stream, Arc::clone(&self.lane))
-            .await;
+        let life = Arc::clone(&connection).run(stream, Arc::clone(&self.lane), BytesMut::new());
+        let mut life = self.runtime.spawn(life);
+        tokio::select! {
+            // It ends by a panic or a shutdown of the runtime, too, which changes nothing here.
+            _ = &mut life => {}
+            () = connection.left() => {
+                let mut left = locked(&self.left);
+                left.retain(|other| other.strong_count() > 0);
+                left.push(Arc::downgrade(&connection));
+            }
+        }
         let why = connection
             .ending()
             .map_or_else(|| "connection lost".to_owned(), |r| r.text);
@@ -193,6 +229,17 @@ impl Channel {
 
     fn log_failure(&self, error: &str) {
         Counters::count(&self.terms.counters.connect_failures);
+        {
+            let mut standing = self.standing();
+            let again = standing.last_error.as_deref() == Some(error);
+            let said = standing
+                .said
+                .filter(|said| again && said.elapsed() < STILL_AWAY);
+            if said.is_some() {
+                return;
+            }
+            standing.said = Some(Instant::now());
+        }
         let text = format!("connect failed peer={} reason={error:?}", self.target);
         self.terms.journal.write(Level::Warning, text);
     }

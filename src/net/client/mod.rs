@@ -1,22 +1,25 @@
 //! The client side: a channel that connects when it is needed, and again when it was lost.
 
 mod connector;
-mod deliver;
+mod delivery;
+mod line;
+mod pool;
+mod pursuit;
 
-pub use deliver::Delivery;
+pub use delivery::Delivery;
 
 use std::fmt;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex as FairMutex, Notify};
 
-use crate::call::{CloseKind, CloseReason, Lane, Link as _};
+use crate::call::{Lane, Outbound, Waiter};
 use crate::net::address::Address;
-use crate::net::connection::{Connection, Terms};
-use crate::status::{Code, Status};
+use crate::net::client::line::Line;
+use crate::net::client::pool::Pool;
+use crate::net::connection::Terms;
+use crate::net::server::Server;
 
 /// How a channel behaves.
 #[derive(Debug, Clone)]
@@ -32,55 +35,42 @@ pub struct ChannelOptions {
     pub backoff_min: Duration,
     /// Longest pause between two attempts.
     pub backoff_max: Duration,
+    /// How often a call that the server did not run is made again.
+    pub max_retry: u32,
+    /// Connections with one call each at most, as many as there are calls up to this number; one
+    /// connection for all calls where there is none.
+    pub pooled: Option<usize>,
 }
 
-/// Where a channel stands.
-#[derive(Debug)]
-enum State {
-    /// Not connected, and nobody asked for it.
-    Idle,
-    /// The connector is at work.
-    Connecting,
-    /// Connected.
-    Ready(Arc<Connection>),
-    /// Closed for good.
-    Closed,
+/// Where a channel leads.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Out of the process.
+    Address(Address),
+    /// To a server of this process, without a socket that others can see.
+    Local(Weak<Server>),
 }
 
-#[derive(Debug)]
-struct Standing {
-    state: State,
-    /// What the last attempt to connect ran into.
-    last_error: Option<String>,
-    /// Attempts that failed, in all.
-    failures: u64,
-    /// An attempt failed, and the next one is yet to begin.
-    pausing: bool,
-}
-
-/// A channel: one place to call, over one connection at a time.
-pub struct Channel {
-    target: Address,
-    options: ChannelOptions,
-    terms: Arc<Terms>,
-    lane: Arc<Lane>,
-    runtime: Handle,
-    standing: Mutex<Standing>,
-    changed: Notify,
-    /// Calls that wait for a connection or for room, in the order they were made.
-    order: FairMutex<()>,
-    /// How many of them there are.
-    waiting: AtomicUsize,
-    /// Bytes of their requests.
-    waiting_bytes: AtomicUsize,
-}
-
-impl fmt::Debug for Channel {
+impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Channel")
-            .field("target", &self.target)
-            .finish_non_exhaustive()
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Local(_) => f.write_str("memory"),
+        }
     }
+}
+
+/// The lines of a channel.
+#[derive(Debug)]
+enum Lines {
+    Single(Arc<Line>),
+    Pooled(Arc<Pool>),
+}
+
+/// A channel: one place to call, over one connection or several.
+#[derive(Debug)]
+pub struct Channel {
+    lines: Lines,
 }
 
 impl Channel {
@@ -88,77 +78,72 @@ impl Channel {
     #[must_use]
     pub fn new(
         runtime: Handle,
-        target: Address,
+        target: Target,
         options: ChannelOptions,
         terms: Arc<Terms>,
         lane: Arc<Lane>,
-    ) -> Arc<Self> {
-        let standing = Standing {
-            state: State::Idle,
-            last_error: None,
-            failures: 0,
-            pausing: false,
+    ) -> Self {
+        let pooled = options.pooled;
+        let open = move || {
+            let (runtime, target) = (runtime.clone(), target.clone());
+            Line::new(
+                runtime,
+                target,
+                options.clone(),
+                Arc::clone(&terms),
+                Arc::clone(&lane),
+            )
         };
-        Arc::new(Self {
-            target,
-            options,
-            terms,
-            lane,
-            runtime,
-            standing: Mutex::new(standing),
-            changed: Notify::new(),
-            order: FairMutex::new(()),
-            waiting: AtomicUsize::new(0),
-            waiting_bytes: AtomicUsize::new(0),
-        })
-    }
-
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Standing)) {
-        change(&mut self.standing());
-        self.changed.notify_waiters();
-    }
-
-    /// Whether there is a connection that takes calls.
-    pub fn is_connected(&self) -> bool {
-        matches!(&self.standing().state, State::Ready(connection) if connection.is_open())
-    }
-
-    /// How many calls of the peer wait to be run.
-    pub fn queued_calls(&self) -> usize {
-        self.lane.queued_calls()
-    }
-
-    /// Closes the channel: what waits is written for as long as `grace`, then the connection is
-    /// cut. Calls that wait for a connection fail.
-    pub async fn close(&self, grace: Duration) {
-        let reason = || CloseReason::new(CloseKind::Closed, "the channel was closed");
-        let mut connection = None;
-        self.change(|standing| {
-            if let State::Ready(ready) = std::mem::replace(&mut standing.state, State::Closed) {
-                connection = Some(ready);
-            }
-        });
-        let Some(connection) = connection else { return };
-        connection.finish(reason());
-        // The connection's task holds the handle until the socket is closed.
-        let gone = async {
-            while connection.is_alive() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+        let lines = match pooled {
+            None => Lines::Single(open()),
+            Some(most) => Lines::Pooled(Pool::new(most, Box::new(open))),
         };
-        if tokio::time::timeout(grace, gone).await.is_err() {
-            connection.abort(reason());
+        Self { lines }
+    }
+
+    /// Makes a call: at once where that takes no waiting, else as soon as there are a connection
+    /// and room. The waiter is told, on any thread, how that ended.
+    #[must_use]
+    pub fn call(&self, call: Outbound, waiter: Waiter) -> Delivery {
+        match &self.lines {
+            Lines::Single(line) => line.call(call, waiter),
+            Lines::Pooled(pool) => pool.call(call, waiter),
         }
     }
 
-    fn closed(&self) -> Status {
-        Status::new(
-            Code::Unavailable,
-            format!("the channel is closed (it led to {})", self.target),
-        )
+    /// Connects, and tells the waiter how that ended. `limit` bounds the wait.
+    #[must_use]
+    pub fn connect(&self, limit: Option<Duration>, waiter: Waiter) -> Delivery {
+        match &self.lines {
+            Lines::Single(line) => line.connect(limit, waiter),
+            Lines::Pooled(pool) => pool.connect(limit, waiter),
+        }
+    }
+
+    /// Whether there is a connection that takes calls.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        match &self.lines {
+            Lines::Single(line) => line.is_connected(),
+            Lines::Pooled(pool) => pool.is_connected(),
+        }
+    }
+
+    /// How many calls of the peer wait to be run.
+    #[must_use]
+    pub fn queued_calls(&self) -> usize {
+        match &self.lines {
+            Lines::Single(line) => line.queued_calls(),
+            Lines::Pooled(_) => 0,
+        }
+    }
+
+    /// Closes the channel: what waits is written and what was called is answered for as long as
+    /// `grace`, then the connections are cut. Calls that wait for a connection fail.
+    pub async fn close(&self, grace: Duration) {
+        match &self.lines {
+            Lines::Single(line) => line.close(grace).await,
+            Lines::Pooled(pool) => pool.close(grace).await,
+        }
     }
 }

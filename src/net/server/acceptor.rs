@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener, lookup_host};
+use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use crate::call::Level;
@@ -198,11 +199,13 @@ impl Server {
     pub(super) async fn accept(self: Arc<Self>, listener: Listener) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.welcome(stream, peer),
+                Ok((stream, peer)) => self.welcome(&Handle::current(), stream, peer),
                 Err(error) => {
-                    Counters::count(&self.terms.counters.accept_errors);
-                    let text = format!("accept failed reason={:?}", error.to_string());
-                    self.terms.journal.write(Level::Error, text);
+                    if let Some(terms) = self.protocols.first() {
+                        Counters::count(&terms.counters.accept_errors);
+                        let text = format!("accept failed reason={:?}", error.to_string());
+                        terms.journal.write(Level::Error, text);
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::call::{CloseKind, CloseReason, Lane, Link as _};
-use crate::metrics::Outcome;
-use crate::net::server::{Member, Server, locked};
-use crate::status::Code;
+use crate::net::connection::{Connection, locked};
+use crate::net::server::{Member, Server};
+use crate::status::{Code, Status};
+use crate::wire::baidu_std::errno;
 
 /// How often a drain looks again.
 const TICK: Duration = Duration::from_millis(5);
@@ -26,6 +27,47 @@ pub struct Cut {
     pub running: usize,
 }
 
+impl Connection {
+    /// Takes no new calls where their callers can be told so, and tells those who understand it.
+    fn stop_admitting(&self) {
+        if self.answering.stop() {
+            self.go_away();
+        }
+    }
+
+    /// Whether its caller will close it, having been told that this end stops.
+    fn will_move(&self) -> bool {
+        self.calling.peer_moves()
+    }
+}
+
+impl Member {
+    /// Writes our end of stream if that cuts nothing off.
+    fn end_if_done(&self, late: bool) {
+        let Self { connection, lane } = self;
+        if !connection.is_open() || connection.will_move() {
+            return;
+        }
+        let idle = lane.is_idle() && connection.is_flushed() && connection.is_unoccupied();
+        if idle || late && !connection.traits().failures {
+            connection.finish(stopped());
+        }
+    }
+}
+
+/// Throws away the calls that wait in a lane and says how many they were.
+fn discard(lane: &Lane) -> usize {
+    let calls = lane.take_calls();
+    for call in &calls {
+        let status = Status::new(
+            Code::Cancelled,
+            "the server stopped before the call was run",
+        );
+        call.ticket.fail(status.with_native(errno::ELOGOFF));
+    }
+    calls.len()
+}
+
 fn stopped() -> CloseReason {
     CloseReason::new(CloseKind::ServerStopped, "the server stopped")
 }
@@ -33,17 +75,21 @@ fn stopped() -> CloseReason {
 impl Server {
     /// Accepts nothing more, lets connections end for as long as `grace`, then cuts the rest.
     ///
-    /// On a one-way wire a peer learns of the drain only by our end of stream, after which
-    /// nothing more can be said to it. So the write side of a connection is closed when nothing
-    /// of it waits or runs, at the latest after half of the grace; reading and running go on to
-    /// the peer's own end of stream.
+    /// Callers that said that they understand it are told to move on, and close when nothing of
+    /// theirs is under way. To the others our end of stream must say so, after which nothing more
+    /// can be said: it is written when nothing of a connection waits or runs. On a one-way wire,
+    /// where nobody can be refused, that is at the latest after half of the grace, and reading and
+    /// running go on to the peer's own end of stream. Elsewhere a new call is answered with
+    /// ELOGOFF.
     pub async fn stop(&self, grace: Duration) -> Cut {
+        self.stopping.store(true, Ordering::Release);
         let accepting = locked(&self.accepting).take();
         if let Some(task) = accepting {
             task.abort();
             // The listener is closed when its task is gone; that it was aborted is no news.
             let _ = task.await;
         }
+        self.stopped.notify_waiters();
         let start = Instant::now();
         let mut members = self.members();
         while !members.is_empty()
@@ -51,10 +97,9 @@ impl Server {
             && !self.abandoned.load(Ordering::Relaxed)
         {
             let late = start.elapsed() >= grace / 2;
-            for Member { connection, lane } in &members {
-                if connection.is_open() && (late || lane.is_idle() && connection.is_flushed()) {
-                    connection.finish(stopped());
-                }
+            for member in &members {
+                member.connection.stop_admitting();
+                member.end_if_done(late);
             }
             sleep(TICK).await;
             members = self.members();
@@ -66,7 +111,7 @@ impl Server {
         let mut cut = Cut::default();
         for Member { connection, lane } in &members {
             cut.connections += usize::from(connection.is_alive());
-            cut.calls += self.discard(lane);
+            cut.calls += discard(lane);
             connection.abort(stopped());
         }
         let start = Instant::now();
@@ -77,25 +122,16 @@ impl Server {
         cut
     }
 
-    /// Throws away the calls that wait in a lane and says how many they were.
-    fn discard(&self, lane: &Lane) -> usize {
-        let discarded = lane.discard_calls();
-        for _ in 0..discarded {
-            self.terms
-                .counters
-                .call_ended(Outcome::Failed(Code::Cancelled));
-        }
-        discarded
-    }
-
     /// Ends all connections at once, without waiting; a drain under way gives up.
     pub fn abandon(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.stopped.notify_waiters();
         self.abandoned.store(true, Ordering::Relaxed);
         if let Some(task) = locked(&self.accepting).take() {
             task.abort();
         }
         for Member { connection, lane } in self.members() {
-            self.discard(&lane);
+            discard(&lane);
             connection.abort(stopped());
         }
     }

@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod drain;
+mod sniffing;
 
 pub use acceptor::Listener;
 pub use drain::Cut;
@@ -10,14 +11,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::call::{Lane, Processor, Session};
 use crate::net::Stream;
-use crate::net::connection::{Connection, Terms};
+use crate::net::connection::{Connection, Terms, locked};
 
 /// Makes the session of a new connection. Called on the I/O thread; must not wait.
 pub type OpenSession = Box<dyn Fn() -> Arc<dyn Session> + Send + Sync>;
@@ -31,7 +35,10 @@ struct Member {
 
 /// A server: what it accepts with, and whom it serves.
 pub struct Server {
-    terms: Arc<Terms>,
+    /// One for each protocol, in the order in which they are looked for.
+    protocols: Vec<Arc<Terms>>,
+    /// Time for the first bytes, where they are to tell the protocol.
+    handshake_timeout: Duration,
     processor: Arc<Processor>,
     open_session: OpenSession,
     members: Mutex<HashMap<u64, Member>>,
@@ -39,48 +46,67 @@ pub struct Server {
     accepting: Mutex<Option<JoinHandle<()>>>,
     /// Nothing more is to be waited for.
     abandoned: AtomicBool,
+    /// Nobody new is let in.
+    stopping: AtomicBool,
+    /// Told when that becomes so, for connections whose protocol is not known yet.
+    stopped: Notify,
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("terms", &self.terms)
+            .field("protocols", &self.protocols)
             .finish_non_exhaustive()
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Server {
-    /// Starts to serve what comes in at `listener`.
+    /// A server of `protocols`, which are looked for in that order; there is at least one.
     #[must_use]
-    pub fn start(
-        runtime: &Handle,
-        listener: Listener,
-        terms: Arc<Terms>,
+    pub fn new(
+        protocols: Vec<Arc<Terms>>,
+        handshake_timeout: Duration,
         processor: Arc<Processor>,
         open_session: OpenSession,
     ) -> Arc<Self> {
-        let server = Arc::new(Self {
-            terms,
+        Arc::new(Self {
+            protocols,
+            handshake_timeout,
             processor,
             open_session,
             members: Mutex::default(),
             next_id: AtomicU64::new(1),
             accepting: Mutex::new(None),
             abandoned: AtomicBool::new(false),
-        });
-        let task = runtime.spawn(Arc::clone(&server).accept(listener));
-        *locked(&server.accepting) = Some(task);
-        server
+            stopping: AtomicBool::new(false),
+            stopped: Notify::new(),
+        })
+    }
+
+    /// Serves what comes in at `listener`.
+    pub fn listen(self: &Arc<Self>, runtime: &Handle, listener: Listener) {
+        let task = runtime.spawn(Arc::clone(self).accept(listener));
+        *locked(&self.accepting) = Some(task);
     }
 
     /// Serves one connection to its end.
-    fn welcome(self: &Arc<Self>, stream: Stream, peer: String) {
-        let stream = Arc::new(stream);
-        let terms = Arc::clone(&self.terms);
+    pub fn welcome(self: &Arc<Self>, runtime: &Handle, stream: Stream, peer: String) {
+        let server = Arc::clone(self);
+        runtime.spawn(async move {
+            let stream = Arc::new(stream);
+            if let Some((terms, buffer)) = server.find_protocol(&stream, &peer).await {
+                server.serve(stream, peer, terms, buffer).await;
+            }
+        });
+    }
+
+    async fn serve(
+        self: &Arc<Self>,
+        stream: Arc<Stream>,
+        peer: String,
+        terms: Arc<Terms>,
+        buffer: BytesMut,
+    ) {
         let connection = Arc::new(Connection::new(Arc::clone(&stream), peer, terms));
         let lane = Lane::new((self.open_session)(), Arc::clone(&self.processor));
         let member = Member {
@@ -89,12 +115,14 @@ impl Server {
         };
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         locked(&self.members).insert(id, member);
-        let server = Arc::clone(self);
-        tokio::spawn(async move {
-            connection.run(stream, Arc::clone(&lane)).await;
-            poll_fn(|context| lane.poll_idle(context)).await;
-            locked(&server.members).remove(&id);
-        });
+        connection.run(stream, Arc::clone(&lane), buffer).await;
+        poll_fn(|context| lane.poll_idle(context)).await;
+        locked(&self.members).remove(&id);
+    }
+
+    /// Whether new connections are let in.
+    pub fn is_accepting(&self) -> bool {
+        !self.stopping.load(Ordering::Acquire)
     }
 
     fn members(&self) -> Vec<Member> {
@@ -103,9 +131,6 @@ impl Server {
 
     /// How many calls wait to be run.
     pub fn queued_calls(&self) -> usize {
-        self.members()
-            .iter()
-            .map(|member| member.lane.queued_calls())
-            .sum()
+        self.processor.waiting_calls()
     }
 }

@@ -2,8 +2,15 @@
 
 use bytes::{Buf as _, BytesMut};
 
-use crate::wire::indexed::{ByteOrder, Layout, LengthCovers};
-use crate::wire::{Codec, EncodeError, Frame, FrameKind, Head, WireError};
+use crate::wire::compress::Compression;
+use crate::wire::indexed::{ByteOrder, Frame, FrameKind, Layout, LengthCovers, Reply};
+use crate::wire::{
+    Answers, CallFrame, Carries, Codec, EncodeError, Extras, Frame as Enveloped, Head,
+    OutgoingCall, OutgoingReply, Payload, Reads, ReplyFrame, Sniff, Target, Traits, WireError,
+};
+
+/// The protocol's name.
+const NAME: &str = "indexed";
 
 /// The codec of one layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,12 +124,17 @@ impl IndexedCodec {
     }
 }
 
-impl Codec for IndexedCodec {
-    fn name(&self) -> &'static str {
-        "indexed"
-    }
-
-    fn decode(&self, kind: FrameKind, buffer: &mut BytesMut) -> Result<Option<Frame>, WireError> {
+impl IndexedCodec {
+    /// Takes one complete frame of `kind` off the front of `buffer`; `Ok(None)` when more bytes
+    /// are needed.
+    ///
+    /// # Errors
+    /// Bytes that no honest peer sends. The stream cannot be read on after that.
+    pub fn decode(
+        &self,
+        kind: FrameKind,
+        buffer: &mut BytesMut,
+    ) -> Result<Option<Frame>, WireError> {
         let Layout {
             length_width,
             id_width,
@@ -148,7 +160,11 @@ impl Codec for IndexedCodec {
         Ok(Some(Frame { index, id, body }))
     }
 
-    fn call_head(&self, index: u32, id: Option<u64>, body: usize) -> Result<Head, EncodeError> {
+    /// What to send before a body of `body` bytes to call the method at `index`.
+    ///
+    /// # Errors
+    /// The layout or the limit cannot carry such a call.
+    pub fn call_head(&self, index: u32, id: Option<u64>, body: usize) -> Result<Head, EncodeError> {
         let largest = largest(self.layout.index_width);
         if u64::from(index) > largest {
             return Err(EncodeError::Index { index, largest });
@@ -158,8 +174,99 @@ impl Codec for IndexedCodec {
         Ok(head)
     }
 
-    fn reply_head(&self, id: Option<u64>, body: usize) -> Result<Head, EncodeError> {
+    /// What to send before a body of `body` bytes to answer a call.
+    ///
+    /// # Errors
+    /// The layout or the limit cannot carry such an answer.
+    pub fn reply_head(&self, id: Option<u64>, body: usize) -> Result<Head, EncodeError> {
         self.head(FrameKind::Reply, id, body)
+    }
+}
+
+/// Nothing but a message fits into these frames.
+fn bare(extras: &Extras, body: &Payload) -> Result<usize, EncodeError> {
+    if body.compression != Compression::None {
+        return Err(EncodeError::Extra {
+            protocol: NAME,
+            what: "compression",
+        });
+    }
+    extras.check(NAME, Carries::default())?;
+    Ok(body.bytes.len())
+}
+
+impl Codec for IndexedCodec {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn traits(&self) -> Traits {
+        Traits {
+            answers: match self.layout.reply {
+                Reply::None => Answers::Never,
+                Reply::ById => Answers::ById,
+                Reply::InOrder => Answers::InOrder,
+            },
+            failures: false,
+            concurrent: self.layout.id_width > 0 && self.layout.reply != Reply::None,
+            credentials: false,
+            metadata: false,
+            both_ways: self.layout.reply == Reply::None,
+            largest_id: largest(self.layout.id_width),
+        }
+    }
+
+    fn limit(&self) -> u64 {
+        self.layout.max_length
+    }
+
+    fn sniff(&self, bytes: &[u8]) -> Sniff {
+        match bytes.get(..self.layout.length_width) {
+            None => Sniff::NeedMore,
+            Some(length) => match self.after_length(FrameKind::Call, self.number(length)) {
+                Ok(_) => Sniff::Matched,
+                Err(_) => Sniff::None,
+            },
+        }
+    }
+
+    fn decode(&self, reads: Reads, buffer: &mut BytesMut) -> Result<Option<Enveloped>, WireError> {
+        let kind = match reads {
+            Reads::Replies if self.layout.reply != Reply::None => FrameKind::Reply,
+            Reads::Calls | Reads::Replies | Reads::Both => FrameKind::Call,
+        };
+        let Some(Frame { index, id, body }) = Self::decode(self, kind, buffer)? else {
+            return Ok(None);
+        };
+        let (body, extras) = (Payload::plain(body), Extras::default());
+        Ok(Some(match index {
+            Some(index) => Enveloped::Call(CallFrame {
+                target: Target::Index(index),
+                id,
+                timeout: None,
+                body: Ok(body),
+                extras,
+            }),
+            None => Enveloped::Reply(ReplyFrame {
+                id,
+                outcome: Ok(body),
+                extras,
+            }),
+        }))
+    }
+
+    fn call_head(&self, call: &OutgoingCall<'_>) -> Result<Head, EncodeError> {
+        let body = bare(call.extras, call.body)?;
+        let id = call.id.filter(|_| self.layout.id_width > 0);
+        Self::call_head(self, call.method.index, id, body)
+    }
+
+    fn reply_head(&self, reply: &OutgoingReply<'_>) -> Result<Head, EncodeError> {
+        let Ok(body) = reply.outcome else {
+            return Err(EncodeError::Failure(NAME));
+        };
+        let id = reply.id.filter(|_| self.layout.id_width > 0);
+        Self::reply_head(self, id, bare(reply.extras, body)?)
     }
 }
 

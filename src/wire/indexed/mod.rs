@@ -1,7 +1,9 @@
 //! The indexed protocol: `[length][id?][index][body]`, the wire of the classic tutorial.
 
 mod codec;
+mod frame;
 mod layout;
 
 pub use codec::IndexedCodec;
+pub use frame::{Frame, FrameKind};
 pub use layout::{ByteOrder, Layout, LayoutError, LengthCovers, Reply};

@@ -1,0 +1,123 @@
+"""How ends of calls reach an event loop: a mailbox for each loop, and a socket that wakes it.
+
+Nobody who ends a call needs the GIL to wake the loop, and all ends that wait are settled in one
+turn of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from callmethod import _core
+from callmethod._log import run_callback
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+RINGS = 4096
+"""Bytes that are read off the bell at once."""
+
+
+class Mailbox:
+    """The mailbox of one event loop."""
+
+    def __init__(self, process: _core.Process) -> None:
+        """Have the loop that runs here listen."""
+        loop = asyncio.get_running_loop()
+        here, bell = socket.socketpair()
+        here.settimeout(0)
+        bell.settimeout(0)
+        self._fd = here.detach()
+        self.core = _core.Mailbox(process, bell.detach(), sweep)
+        # The loop keeps this object, which therefore must not keep the loop.
+        loop.add_reader(self._fd, self._ring)
+        self._close = weakref.finalize(loop, os.close, self._fd)
+        self._close.atexit = False
+        # A loop tells nobody that it will be closed, but it ends what it has begun to iterate.
+        self._until_shutdown = self._listen()
+        with contextlib.suppress(StopIteration):
+            self._until_shutdown.__anext__().__await__().send(None)
+
+    async def _listen(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            self.leave(asyncio.get_running_loop())
+
+    def _ring(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._fd, RINGS)
+        self._settle()
+
+    def _settle(self) -> None:
+        for settle, args in self.core.take():
+            run_callback(settle, args)
+
+    def leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the loop listen no more; on its own thread, or when it is closed.
+
+        What comes for it from now on is told on the thread of callbacks: the future of a closed
+        loop can be left alone, but the call's controller is to learn of the end.
+        """
+        with _lock:
+            if _mailboxes.get(loop) is self:
+                del _mailboxes[loop]
+        if self._close.detach() is not None:
+            if not loop.is_closed():
+                loop.remove_reader(self._fd)
+                self._settle()
+            os.close(self._fd)
+        self.core.pass_on()
+
+
+_lock = threading.RLock()
+_mailboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def mailbox_of(loop: asyncio.AbstractEventLoop, process: _core.Process) -> _core.Mailbox:
+    """Return the mailbox of the loop that runs here, made at the first need."""
+    mailbox = _mailboxes.get(loop)
+    if mailbox is None:
+        mailbox = Mailbox(process)
+        sweep()
+        with _lock:
+            _mailboxes[loop] = mailbox
+    return mailbox.core
+
+
+def sweep() -> None:
+    """Let go of loops that were closed without being shut down first."""
+    with _lock:
+        closed = [(loop, mailbox) for loop, mailbox in _mailboxes.items() if loop.is_closed()]
+    for loop, mailbox in closed:
+        mailbox.leave(loop)
+
+
+def leave_all() -> None:
+    """Let go of all loops: no channel is left that could call."""
+    sweep()
+    with _lock:
+        left = list(_mailboxes.items())
+        _mailboxes.clear()
+    for loop, mailbox in left:
+        # A loop that was closed meanwhile is swept by the next one's mailbox, or collected.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(mailbox.leave, loop)
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.RLock()
+    # The parent's loops are not run here.
+    _mailboxes.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

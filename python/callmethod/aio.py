@@ -1,0 +1,213 @@
+"""The same channels and servers for asyncio: what waits is awaited.
+
+Any event loop will do, asyncio's and uvloop's, and any number of them in as many threads: a channel
+belongs to none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from callmethod.channel import HASTE_SECONDS
+from callmethod.channel import Channel as _Channel
+from callmethod.options import ChannelOptions, ServerOptions
+from callmethod.protocols import BaiduStd, Protocol
+from callmethod.server import Server as _Server
+from callmethod.server import on_stop
+from callmethod.service import RpcChannel
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from typing_extensions import Self
+
+    from callmethod._running import StopSummary
+    from callmethod.peer_channel import PeerChannel
+    from callmethod.stats import Stats
+
+__all__ = ["AwaitableChannel", "Channel", "Server", "awaitable"]
+
+
+class AwaitableChannel(RpcChannel):
+    """A channel whose calls are awaited: `response = await stub.Method(controller, request)`.
+
+    Cancelling the task that awaits cancels the call.
+    """
+
+    def __init__(self, channel: _Channel | PeerChannel) -> None:
+        """Let the calls of `channel` be awaited; it stays what it is for others."""
+        self._channel = channel
+
+    def CallMethod(
+        self,
+        method_descriptor: Any,
+        rpc_controller: Any,
+        request: Any,
+        response_class: Any,
+        done: Callable[..., Any] | None,
+    ) -> Any:
+        """Call a method and return an `asyncio.Future` of the response.
+
+        The call is under way when this returns, awaited or not. With `done` it is called back as
+        by `callmethod.Channel`, and there is nothing to await.
+
+        Raises:
+            RuntimeError: no event loop runs on this thread; the controller is in use or a
+                handler's; the channel was made before a fork.
+            TypeError: the request is not the method's.
+            ValueError: the request is larger than a frame may be, or the protocol cannot carry
+                what is to go along.
+            google.protobuf.message.EncodeError: the request lacks required fields.
+        """
+        channel = self._channel
+        if done is not None:
+            return channel.CallMethod(
+                method_descriptor, rpc_controller, request, response_class, done
+            )
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "no event loop runs on this thread; await the call in a coroutine, "
+                "or use callmethod.Channel"
+            ) from None
+        return channel._await_method(  # noqa: SLF001  (two coats of one channel)
+            method_descriptor, rpc_controller, request, response_class
+        )
+
+    def __repr__(self) -> str:
+        """Return the channel's own, as awaited."""
+        return f"<{type(self).__name__} of {self._channel!r}>"
+
+
+def awaitable(channel: _Channel | PeerChannel) -> AwaitableChannel:
+    """Return a channel over the same connection whose calls are awaited.
+
+    For `controller.rpc_channel` in an `async def` handler, above all.
+    """
+    return AwaitableChannel(channel)
+
+
+class Channel(AwaitableChannel):
+    """`callmethod.Channel`, awaited. Loops may come and go, and share it."""
+
+    def __init__(
+        self,
+        target: str | _Server | Server,
+        *,
+        protocol: Protocol = BaiduStd(),  # noqa: B008  (frozen)
+        options: ChannelOptions = ChannelOptions(),  # noqa: B008  (frozen)
+        service: Any = None,
+    ) -> None:
+        """Make a channel; arguments and errors are those of `callmethod.Channel`.
+
+        `async def` methods of `service` run on the loop that runs here.
+        """
+        to = target.server if isinstance(target, Server) else target
+        self._own = _Channel(to, protocol=protocol, options=options, service=service)
+        super().__init__(self._own)
+
+    @property
+    def target(self) -> str:
+        """Where it leads, as it was given."""
+        return self._own.target
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._own.connected
+
+    async def connect(self, timeout: float | None = 5.0) -> None:
+        """Connect now instead of at the first call.
+
+        Raises:
+            RpcError: as for `callmethod.Channel.connect`.
+        """
+        await asyncio.to_thread(self._own.connect, timeout)
+
+    async def close(self, grace: float = 1.0) -> None:
+        """Write what waits and await answers for at most `grace` seconds, and close."""
+        await asyncio.to_thread(self._own.close, grace)
+
+    def stats(self) -> Stats:
+        """Return the counters of all connections of this channel."""
+        return self._own.stats()
+
+    async def __aenter__(self) -> Self:
+        """Return the channel itself."""
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close the channel; in haste when the task was cancelled."""
+        haste = kind is not None and not issubclass(kind, Exception)
+        await self.close(HASTE_SECONDS if haste else 1.0)
+
+
+class Server:
+    """`callmethod.Server`, awaited. `async def` handlers run on the loop that starts it.
+
+    Attributes:
+        server: the server itself.
+    """
+
+    def __init__(
+        self,
+        bind: str | socket.socket | None = "127.0.0.1:0",
+        *,
+        protocols: Sequence[Protocol] | None = None,
+        max_workers: int | None = None,
+        options: ServerOptions = ServerOptions(),  # noqa: B008  (frozen)
+        authenticate: Callable[[bytes, str], object] | None = None,
+        expose_errors: bool = True,
+        reuse_port: bool = False,
+    ) -> None:
+        """Make a server; arguments and errors are those of `callmethod.Server`."""
+        self.server = _Server(
+            bind,
+            protocols=protocols,
+            max_workers=max_workers,
+            options=options,
+            authenticate=authenticate,
+            expose_errors=expose_errors,
+            reuse_port=reuse_port,
+        )
+
+    def add_service(
+        self, service: Any = None, *, factory: Callable[[PeerChannel], Any] | None = None
+    ) -> None:
+        """Add a service, as `callmethod.Server.add_service` does."""
+        self.server.add_service(service, factory=factory)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, with the port that the system chose."""
+        return self.server.address
+
+    def stats(self) -> Stats:
+        """Return the counters."""
+        return self.server.stats()
+
+    async def start(self) -> None:
+        """Bind and serve; errors are those of `callmethod.Server.start`."""
+        self.server.start()
+
+    async def wait(self) -> None:
+        """Wait until the server has stopped."""
+        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        on_stop(self.server, lambda: loop.call_soon_threadsafe(stopped.set))
+        await stopped.wait()
+
+    async def stop(self, grace: float = 5.0) -> StopSummary:
+        """Stop, as `callmethod.Server.stop` does; handlers on this loop go on meanwhile."""
+        return await asyncio.to_thread(self.server.stop, grace)
+
+    async def __aenter__(self) -> Self:
+        """Start the server."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop the server."""
+        await self.stop()

@@ -1,0 +1,300 @@
+//! The calls that came in and are still to be answered, and the answers on their way out.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::call::{
+    CloseKind, CloseReason, Deadlines, GOAWAY, Level, Link as _, Reply, ReplyTo, Ticket,
+};
+use crate::metrics::Counters;
+use crate::net::connection::{Connection, locked};
+use crate::net::outgoing::{Accepted, Chunks, Kind, UNWRITTEN_BYTES};
+use crate::status::{Code, Status};
+use crate::wire::baidu_std::errno;
+use crate::wire::{Answers, Extras, Head, OutgoingReply, Payload, Traits};
+
+/// Bytes of text that a failure carries; what quotes its request may be of any length.
+const FAILURE_BYTES: usize = 16 * 1024;
+
+/// An answer ready to be written.
+#[derive(Debug)]
+struct Made {
+    head: Head,
+    body: Bytes,
+    extras: Extras,
+}
+
+/// A call that is still to be answered.
+#[derive(Debug)]
+struct Watched {
+    ticket: Weak<Ticket>,
+    deadline: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Tickets {
+    last: u64,
+    open: HashMap<u64, Watched>,
+    deadlines: Deadlines<u64>,
+    /// Where answers leave in the order of the calls: those calls, with the answers that are
+    /// ready before their turn.
+    order: VecDeque<(u64, Option<Made>)>,
+    /// The write side is to be closed once all is answered.
+    finishing: bool,
+    /// The server stops: no new calls.
+    stopping: bool,
+}
+
+/// The answering half of a connection's state.
+#[derive(Debug)]
+pub(super) struct Answering {
+    tickets: Mutex<Tickets>,
+    answers: Answers,
+}
+
+impl Answering {
+    pub(super) fn new(traits: Traits) -> Self {
+        Self {
+            tickets: Mutex::default(),
+            answers: traits.answers,
+        }
+    }
+
+    /// A number for a call that came in.
+    pub(super) fn number(&self) -> u64 {
+        let mut tickets = locked(&self.tickets);
+        tickets.last += 1;
+        let number = tickets.last;
+        if self.answers == Answers::InOrder {
+            tickets.order.push_back((number, None));
+        }
+        number
+    }
+
+    /// Keeps an eye on a call; says whether its deadline is now the next one.
+    pub(super) fn watch(&self, number: u64, ticket: &Arc<Ticket>) -> bool {
+        let mut tickets = locked(&self.tickets);
+        let deadline = ticket.deadline();
+        let ticket = Arc::downgrade(ticket);
+        tickets.open.insert(number, Watched { ticket, deadline });
+        deadline.is_some_and(|deadline| tickets.deadlines.insert(deadline, number))
+    }
+
+    /// How many calls are unanswered.
+    pub(super) fn open_calls(&self) -> usize {
+        locked(&self.tickets).open.len()
+    }
+
+    /// When the next call runs out of time.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        locked(&self.tickets).deadlines.next()
+    }
+
+    /// Whether the write side may be closed now; else it is when the last call is answered.
+    pub(super) fn finish_when_empty(&self) -> bool {
+        let mut tickets = locked(&self.tickets);
+        tickets.finishing = true;
+        tickets.open.is_empty()
+    }
+
+    /// Takes no new calls; says whether it did until now.
+    pub(super) fn stop(&self) -> bool {
+        !mem::replace(&mut locked(&self.tickets).stopping, true)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        locked(&self.tickets).stopping
+    }
+}
+
+impl Connection {
+    /// Ends the calls whose time is up at `now`.
+    pub(super) fn expire_tickets(&self, now: Instant) {
+        loop {
+            let due = {
+                let mut tickets = locked(&self.answering.tickets);
+                let Some(number) = tickets.deadlines.pop_due(now) else {
+                    return;
+                };
+                tickets
+                    .open
+                    .get(&number)
+                    .and_then(|call| call.ticket.upgrade())
+            };
+            if let Some(ticket) = due {
+                ticket.expire();
+            }
+        }
+    }
+
+    /// Ends all calls: nobody is left to answer to.
+    pub(super) fn lose_tickets(&self) {
+        let open: Vec<_> = locked(&self.answering.tickets)
+            .open
+            .values()
+            .filter_map(|call| call.ticket.upgrade())
+            .collect();
+        for ticket in open {
+            ticket.lose();
+        }
+    }
+
+    /// Says how a call ended, and takes it off the list. Gives the code of the failure that was
+    /// said instead of the answer.
+    pub(super) fn settle(&self, to: ReplyTo, answer: Option<Reply>) -> Option<Code> {
+        let mut replaced = None;
+        if self.answering.answers == Answers::Never {
+            return replaced;
+        }
+        if let Some((outcome, extras)) = answer {
+            let made = self.made(to.id, outcome, extras, &mut replaced);
+            if let Some(made) = made {
+                match self.answering.answers {
+                    Answers::InOrder => self.write_in_turn(to.number, made),
+                    _ => self.write_reply(&made),
+                }
+            }
+        }
+        self.forget(to.number);
+        replaced
+    }
+
+    fn forget(&self, number: u64) {
+        let mut tickets = locked(&self.answering.tickets);
+        if let Some(call) = tickets.open.remove(&number)
+            && let Some(deadline) = call.deadline
+        {
+            tickets.deadlines.remove(deadline, number);
+        }
+        let finish = tickets.finishing && tickets.open.is_empty();
+        drop(tickets);
+        if finish {
+            locked(&self.outgoing).finish();
+            self.wake_writer.notify_one();
+        }
+    }
+
+    /// Answers a call that was not let in.
+    pub(super) fn refuse(&self, id: Option<u64>, status: &Status) {
+        if let Some(made) = self.made_failure(id, status, &Extras::default()) {
+            self.write_reply(&made);
+        }
+    }
+
+    /// Tells a caller who understands it that this end stops.
+    pub(super) fn go_away(&self) {
+        if self.calling.peer_moves() {
+            let status = Status::new(Code::Unavailable, "the server stops");
+            self.refuse(Some(GOAWAY), &status.with_native(errno::ELOGOFF));
+        }
+    }
+
+    fn write_in_turn(&self, number: u64, made: Made) {
+        let mut tickets = locked(&self.answering.tickets);
+        let place = tickets.order.iter_mut().find(|(other, _)| *other == number);
+        if let Some((_, ready)) = place {
+            *ready = Some(made);
+        }
+        // Written under the lock: two threads must not exchange the answers they took.
+        while let Some((_, Some(_))) = tickets.order.front() {
+            if let Some((_, Some(made))) = tickets.order.pop_front() {
+                self.write_reply(&made);
+            }
+        }
+    }
+
+    /// Makes the frame of an answer. What the wire cannot carry becomes a failure; where it cannot
+    /// carry failures either, the connection ends.
+    fn made(
+        &self,
+        id: Option<u64>,
+        outcome: Result<Payload, Status>,
+        extras: Extras,
+        replaced: &mut Option<Code>,
+    ) -> Option<Made> {
+        let codec = &self.terms.codec;
+        let status = match outcome {
+            Ok(body) => {
+                let reply = OutgoingReply {
+                    id,
+                    outcome: Ok(&body),
+                    extras: &extras,
+                };
+                match codec.reply_head(&reply) {
+                    Ok(head) => {
+                        return Some(Made {
+                            head,
+                            body: body.bytes,
+                            extras,
+                        });
+                    }
+                    Err(error) => {
+                        *replaced = Some(Code::Internal);
+                        let text = format!("the response cannot be sent: {error}");
+                        self.log(Level::Error, "answer failed", &format!(" text={text:?}"));
+                        Status::new(Code::Internal, text).with_native(errno::ERESPONSE)
+                    }
+                }
+            }
+            Err(status) => status,
+        };
+        let made = self.made_failure(id, &status, &extras);
+        if made.is_none() {
+            let text = format!("a call failed, which this wire cannot say: {status}");
+            self.abort(CloseReason::new(CloseKind::CallFailed, text));
+        }
+        made
+    }
+
+    /// The frame of a failure. What cannot go beside it is left out: the failure itself matters.
+    fn made_failure(&self, id: Option<u64>, status: &Status, extras: &Extras) -> Option<Made> {
+        let status = &status.clone().shortened(FAILURE_BYTES);
+        let head = |extras: &Extras| {
+            let outcome = Err(status);
+            let reply = OutgoingReply {
+                id,
+                outcome,
+                extras,
+            };
+            self.terms.codec.reply_head(&reply).ok()
+        };
+        let head = head(extras).or_else(|| head(&Extras::default()))?;
+        Some(Made {
+            head,
+            body: Bytes::new(),
+            extras: Extras::default(),
+        })
+    }
+
+    fn write_reply(&self, reply: &Made) {
+        let frame = Chunks {
+            head: reply.head.as_slice(),
+            body: &reply.body,
+            tail: reply.extras.attachment(),
+            kind: Kind::Reply,
+        };
+        let (accepted, written) = {
+            let mut outgoing = locked(&self.outgoing);
+            let pushed = outgoing.push(&frame, false);
+            // Under the lock, so that it cannot come after the flush that resumes.
+            if outgoing.unwritten() > UNWRITTEN_BYTES {
+                self.hold_back();
+            }
+            pushed
+        };
+        let counters = &self.terms.counters;
+        Counters::add(&counters.bytes_sent, written);
+        match accepted {
+            Accepted::Written => Counters::count(&counters.replies_sent),
+            Accepted::Waiting => {
+                Counters::count(&counters.replies_sent);
+                self.wake_writer.notify_one();
+            }
+            Accepted::Full { .. } | Accepted::Gone => Counters::count(&counters.replies_unsent),
+        }
+    }
+}
