@@ -253,21 +253,27 @@ fn an_answer_out_of_order_ends_the_connection() {
 }
 
 #[test]
-fn a_call_is_cancelled_before_it_is_sent() {
+fn a_call_that_has_to_wait_is_cancelled_before_and_after_it_is_sent() {
     let (house, folder) = (House::new(), Folder::new());
     let target = Target::Address(folder.address());
     let channel = house.caller(target, patient(), &baidu(), b"");
     let calls = Calls::new();
-    let delivery = calls.call(&channel, ECHO, 0, NO_LIMIT);
-    calls.call(&channel, ECHO, 1, NO_LIMIT);
-    delivery.cancel();
-    delivery.cancel();
-    assert_eq!(calls.failure(0).code, Code::Cancelled);
+    let unsent = calls.call(&channel, ECHO, 0, NO_LIMIT);
+    let sent = calls.call(&channel, ECHO, 1, NO_LIMIT);
+    unsent.cancel();
+    unsent.cancel();
+    // Whoever waits is told before this returns.
+    assert_eq!(calls.told().1.unwrap_err().code, Code::Cancelled);
     let listener = std::os::unix::net::UnixListener::bind(folder.file("socket")).unwrap();
     let mut server = Talker::accept(&listener, &baidu());
-    assert_eq!(server.echo(), numbered(1));
-    assert_eq!(calls.answer(1).body.bytes, numbered(1));
+    let (id, body) = server.next_call();
+    assert_eq!(body, numbered(1));
+    sent.cancel();
+    assert_eq!(calls.told().1.unwrap_err().code, Code::Cancelled);
+    server.answer(id, &body);
+    eventually("the count", || house.count("late_replies_total") == 1);
     server.assert_silent(ms(30));
+    calls.assert_none_told();
     assert_eq!(house.count("calls_sent_total"), 1);
 }
 

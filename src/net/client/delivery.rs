@@ -1,5 +1,6 @@
 //! A call on its way: at once where that can be, else in the hands of a task, see `pursuit.rs`.
 
+use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -23,8 +24,8 @@ enum Stage {
     Between,
     /// Sent, under this number.
     Sent(Weak<Connection>, u64),
-    /// In the hands of a task.
-    Pursued(oneshot::Sender<()>),
+    /// In the hands of a task, which listens to this and holds the other.
+    Pursued(oneshot::Sender<()>, Weak<Untold>),
     /// To be ended as soon as somebody can.
     Cancelled,
 }
@@ -57,8 +58,14 @@ impl Delivery {
                     connection.cancel_call(number);
                 }
             }
-            // The call has ended when nobody listens.
-            Stage::Pursued(cancel) => drop(cancel.send(())),
+            Stage::Pursued(cancel, untold) => {
+                // Told here and not by the task: an answer that comes before its turn is late.
+                if let Some(untold) = untold.upgrade() {
+                    untold.tell(cancelled());
+                }
+                // The call has ended when nobody listens.
+                let _ = cancel.send(());
+            }
             Stage::Between | Stage::Cancelled => {}
         }
     }
@@ -68,7 +75,7 @@ impl Delivery {
         let mut stage = locked(&self.stage);
         match *stage {
             Stage::Between => *stage = Stage::Sent(Arc::downgrade(connection), number),
-            Stage::Sent(..) | Stage::Pursued(_) => {}
+            Stage::Sent(..) | Stage::Pursued(..) => {}
             Stage::Cancelled => {
                 drop(stage);
                 connection.cancel_call(number);
@@ -76,14 +83,16 @@ impl Delivery {
         }
     }
 
-    /// Lets the call be cancelled by a message; `None` when it has been cancelled.
-    pub(super) fn pursued(&self) -> Option<oneshot::Receiver<()>> {
+    /// Lets the call be cancelled: `untold` is told, and then comes a message; `None` when it has
+    /// been cancelled.
+    pub(super) fn pursued(&self, untold: &Arc<Untold>) -> Option<oneshot::Receiver<()>> {
         let mut stage = locked(&self.stage);
         if matches!(*stage, Stage::Cancelled) {
             return None;
         }
         let (cancel, cancelled) = oneshot::channel();
-        *stage = Stage::Pursued(cancel);
+        // Not kept alive: a runtime that is stopped drops its tasks, and what they hold tells so.
+        *stage = Stage::Pursued(cancel, Arc::downgrade(untold));
         Some(cancelled)
     }
 }
@@ -105,6 +114,31 @@ impl Drop for Telling {
             let status = Status::new(Code::Unavailable, "the channel was shut down");
             waiter.tell(Ended::Failed(status));
         }
+    }
+}
+
+/// The end of a call that several may tell; the first one does.
+pub(super) struct Untold(Mutex<Option<Telling>>);
+
+impl Untold {
+    pub(super) fn new(telling: Telling) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(telling))))
+    }
+
+    /// Tells it, and says whether nobody had before.
+    pub(super) fn tell(&self, end: Ended) -> bool {
+        let telling = locked(&self.0).take();
+        let first = telling.is_some();
+        if let Some(telling) = telling {
+            telling.tell(end);
+        }
+        first
+    }
+}
+
+impl fmt::Debug for Untold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Untold").finish_non_exhaustive()
     }
 }
 
@@ -185,8 +219,8 @@ impl Line {
     /// Connects, and tells the waiter how that ended.
     pub(super) fn connect(self: &Arc<Self>, limit: Option<Duration>, waiter: Waiter) -> Delivery {
         let delivery = Delivery::new();
-        let telling = Telling(Some(waiter));
-        let Some(cancel) = delivery.pursued() else {
+        let untold = Untold::new(Telling(Some(waiter)));
+        let Some(cancel) = delivery.pursued(&untold) else {
             return delivery;
         };
         let (line, failures) = (Arc::clone(self), self.standing().failures);
@@ -210,7 +244,7 @@ impl Line {
                 }
             };
             drop(waiting);
-            telling.tell(end);
+            untold.tell(end);
         });
         delivery
     }

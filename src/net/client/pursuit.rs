@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::call::{Backoff, Ended, Outbound, Waiter, is_refused};
 use crate::metrics::Counters;
 use crate::net::calling::NotSent;
-use crate::net::client::delivery::{Delivery, Telling, cancelled, failed};
+use crate::net::client::delivery::{Delivery, Telling, Untold, cancelled, failed};
 use crate::net::client::line::Line;
 use crate::net::connection::{Connection, locked};
 use crate::status::{Code, Status};
@@ -121,7 +121,7 @@ struct Pursuit {
     progress: Arc<Mutex<Progress>>,
     /// Taken by whoever ends it. Answers do so where they arrive, so that calls that were made at
     /// once and calls that had to wait are told in the order in which they ended.
-    telling: Arc<Mutex<Option<Telling>>>,
+    untold: Arc<Untold>,
 }
 
 impl Line {
@@ -148,8 +148,10 @@ impl Line {
         if let Err(refusal) = waiting.admitted() {
             return telling.tell(Ended::Failed(refusal));
         }
-        let Some(cancel) = delivery.pursued() else {
-            return telling.tell(cancelled());
+        let untold = Untold::new(telling);
+        let Some(cancel) = delivery.pursued(&untold) else {
+            untold.tell(cancelled());
+            return;
         };
         let mut pursuit = Pursuit {
             line: Arc::clone(self),
@@ -158,14 +160,14 @@ impl Line {
             overloaded: refusal.is_some_and(is_overload),
             waiting: Some(waiting),
             progress: Arc::default(),
-            telling: Arc::new(Mutex::new(Some(telling))),
+            untold,
             call,
         };
         self.runtime.spawn(async move {
             let start = Instant::now();
             let deadline = pursuit.call.deadline.map(Instant::from_std);
             let (line, progress) = (Arc::clone(&pursuit.line), Arc::clone(&pursuit.progress));
-            let untold = Arc::clone(&pursuit.telling);
+            let untold = Arc::clone(&pursuit.untold);
             let end = select! {
                 biased;
                 Ok(()) = cancel => cancelled(),
@@ -191,10 +193,7 @@ impl Line {
                 }
             };
             drop(pursuit);
-            let telling = locked(&untold).take();
-            if let Some(telling) = telling {
-                telling.tell(end);
-            }
+            untold.tell(end);
         });
     }
 }
@@ -230,7 +229,8 @@ impl Pursuit {
 
     /// Whoever waits for the end of one try: told here if it is that of the call.
     fn waiter(&self, again: oneshot::Sender<Option<Again>>) -> Waiter {
-        let telling = Arc::clone(&self.telling);
+        let untold = Arc::clone(&self.untold);
+        let counters = Arc::clone(&self.line.terms.counters);
         let may_retry = self.refused < self.line.options.max_retry;
         Waiter::new(move |end| {
             let retry = match end {
@@ -239,9 +239,9 @@ impl Pursuit {
                     Some(Again::Refused(status))
                 }
                 end => {
-                    let telling = locked(&telling).take();
-                    if let Some(telling) = telling {
-                        telling.tell(end);
+                    let reply = matches!(end, Ended::Answered(_) | Ended::Denied(..));
+                    if !untold.tell(end) && reply {
+                        Counters::count(&counters.late_replies);
                     }
                     None
                 }
