@@ -20,6 +20,14 @@ pub struct Outbound {
     pub deadline: Option<Instant>,
 }
 
+impl Outbound {
+    /// Bytes that it holds while it waits.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.body.bytes.len() + self.extras.weight()
+    }
+}
+
 /// What a call that succeeded brought back; nothing on a one-way wire.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {

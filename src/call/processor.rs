@@ -107,7 +107,7 @@ struct Mailbox {
     sweep_at: usize,
     /// No call begins for now: the peer does not read its answers.
     paused: bool,
-    /// Events that run, or whose turn somebody holds.
+    /// Events that run, and holds of turns.
     running: usize,
     /// What runs runs alone.
     exclusive: bool,
@@ -136,7 +136,7 @@ impl fmt::Debug for Lane {
 
 fn weight(event: &Event) -> (usize, usize) {
     match event {
-        Event::Call(call) => (1, call.body.bytes.len()),
+        Event::Call(call) => (1, call.weight()),
         Event::Opened | Event::Credential(_) | Event::Closed(_) => (0, 0),
     }
 }
@@ -163,11 +163,8 @@ impl Mailbox {
         self.events.is_empty() && self.running == 0
     }
 
-    /// Throws out calls that ended while they waited, from time to time.
+    /// Throws out calls that ended while they waited.
     fn sweep(&mut self) {
-        if self.events.len() < self.sweep_at {
-            return;
-        }
         let ended = |event: &Event| matches!(event, Event::Call(call) if call.ticket.is_ended());
         self.events.retain(|(_, event)| !ended(event));
         let weights = self.events.iter().map(|(_, event)| weight(event));
@@ -232,6 +229,12 @@ impl Lane {
         (mailbox.calls, mailbox.bytes)
     }
 
+    /// The same once those that ended while they waited are thrown out.
+    pub fn waiting_swept(&self) -> (usize, usize) {
+        self.mailbox().sweep();
+        self.waiting()
+    }
+
     /// Begins no call until [`Lane::resume`].
     pub fn pause(&self) {
         self.mailbox().paused = true;
@@ -253,7 +256,10 @@ impl Lane {
             mailbox.bytes += bytes;
             mailbox.events.push_back((Arc::clone(link), event));
         }
-        mailbox.sweep();
+        // From time to time.
+        if mailbox.events.len() >= mailbox.sweep_at {
+            mailbox.sweep();
+        }
         self.offer(mailbox);
     }
 
@@ -285,10 +291,7 @@ impl Lane {
             let Some((link, event)) = self.begin() else {
                 break;
             };
-            let mut turn = Turn {
-                lane: self,
-                held: false,
-            };
+            let mut turn = Turn { lane: self };
             self.session.handle(&link, event, &mut turn);
         }
     }
@@ -321,7 +324,8 @@ impl Lane {
     fn end(&self) -> MutexGuard<'_, Mailbox> {
         let mut mailbox = self.mailbox();
         mailbox.running -= 1;
-        mailbox.exclusive = false;
+        // What runs alone may be held by several.
+        mailbox.exclusive &= mailbox.running > 0;
         if mailbox.is_idle()
             && let Some(idler) = mailbox.idler.take()
         {
@@ -386,19 +390,18 @@ impl Drop for Visit<'_> {
     }
 }
 
-/// The turn of one event. It ends when dropped (so also when a session panics), unless somebody
-/// took a hold of it.
+/// The turn of one event. It ends when this and all holds of it are dropped (so also when a session
+/// panics).
 #[derive(Debug)]
 pub struct Turn<'a> {
     lane: &'a Arc<Lane>,
-    held: bool,
 }
 
 impl Turn<'_> {
     /// Lets the turn go on until the hold is dropped; the worker goes elsewhere.
     pub fn hold(&mut self) -> Hold {
-        debug_assert!(!self.held, "a turn is held once");
-        self.held = true;
+        // One more that must end.
+        self.lane.mailbox().running += 1;
         Hold {
             lane: Some(Arc::clone(self.lane)),
         }
@@ -407,10 +410,8 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if !self.held {
-            // What may begin now is for the visit to begin.
-            drop(self.lane.end());
-        }
+        // What may begin now is for the visit to begin.
+        drop(self.lane.end());
     }
 }
 

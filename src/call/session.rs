@@ -25,6 +25,14 @@ pub struct Call {
     pub ticket: Arc<Ticket>,
 }
 
+impl Call {
+    /// Bytes that it holds while it waits.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.body.bytes.len() + self.extras.weight()
+    }
+}
+
 /// An answer: the response or how the call failed, and what goes beside it.
 pub type Reply = (Result<Payload, Status>, Extras);
 

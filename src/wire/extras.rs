@@ -124,6 +124,16 @@ impl Extras {
         }
     }
 
+    /// Bytes of all that may be large.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.parts().map_or(0, |parts| {
+            let entries = parts.metadata.iter();
+            let metadata: usize = entries.map(|(key, value)| key.len() + value.len()).sum();
+            parts.attachment.len() + parts.credential.len() + metadata
+        })
+    }
+
     /// What the caller says about itself, maybe nothing.
     #[must_use]
     pub fn credential(&self) -> &[u8] {

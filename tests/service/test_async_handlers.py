@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from testing_pb2 import Number, Numbers, Receiver_Stub
+import callmethod
+from testing_pb2 import Number, Numbers, Numbers_Stub, Receiver, Receiver_Stub
 
 HELLO = Number(value=1)
 
@@ -297,3 +298,51 @@ def test_sync_and_async_methods_of_one_service_keep_their_order(
     )
     wait_until(lambda: len(order) == 60)
     assert order == list(range(60))
+
+
+def test_hooks_of_several_services_may_all_be_coroutines(channel_factory, wait_until):
+    lines = []
+    opened = threading.Event()
+
+    class First(Numbers):
+        async def on_connected(self, channel):
+            lines.append("first begins")
+            while not opened.is_set():
+                await asyncio.sleep(0.01)
+            lines.append("first")
+
+        async def on_disconnected(self, channel, reason):
+            await asyncio.sleep(0.05)
+            lines.append("first left")
+
+        def push(self, rpc_controller, request, done):
+            lines.append("call")
+            done(request)
+
+    class Second(Receiver):
+        async def on_connected(self, channel):
+            await asyncio.sleep(0)
+            lines.append("second")
+
+        async def on_disconnected(self, channel, reason):
+            await asyncio.sleep(0)
+            lines.append("second left")
+
+    server = callmethod.Server("127.0.0.1:0", protocols=[callmethod.BaiduStd()])
+    server.add_service(First())
+    server.add_service(Second())
+    server.start()
+    channel = channel_factory(server.address, protocol=callmethod.BaiduStd())
+    told = []
+    Numbers_Stub(channel).push(None, HELLO, told.append)
+    wait_until(lambda: {"first begins", "second"} <= set(lines))
+    assert told == []
+    opened.set()
+    wait_until(lambda: told == [HELLO])
+    assert sorted(lines[:3]) == ["first", "first begins", "second"]
+    assert lines[3:] == ["call"]
+    channel.close()
+    wait_until(lambda: len(lines) == 6)
+    assert sorted(lines[4:]) == ["first left", "second left"]
+    server.stop(grace=1.0)
+    assert server.stats()["panics_total"] == 0

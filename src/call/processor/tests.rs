@@ -50,6 +50,8 @@ struct Notes {
     holds: Mutex<Vec<Hold>>,
     running: Mutex<Running>,
     changed: Condvar,
+    /// How often the turn of the opening is held.
+    opening_holds: usize,
     /// How many calls of [`MEET`] wait for each other.
     party: usize,
     /// Something ran that should not have.
@@ -148,6 +150,9 @@ impl Session for Notes {
             Event::Opened => {
                 note(Seen::Opened);
                 self.run_alone(Some(0));
+                for _ in 0..self.opening_holds {
+                    self.holds.lock().unwrap().push(turn.hold());
+                }
             }
             Event::Credential(credential) => {
                 let before = usize::from_be_bytes(credential[..].try_into().unwrap());
@@ -294,6 +299,60 @@ fn a_hold_keeps_the_rest_back_until_it_is_dropped() {
     notes.holds.lock().unwrap().clear();
     processor.next().unwrap().run();
     assert_eq!(notes.called(), [HOLD, 1, 2]);
+}
+
+#[test]
+fn a_turn_that_several_hold_ends_with_the_last_of_them() {
+    for wide in [false, true] {
+        let (processor, notes, lane) = lane_with(Notes {
+            opening_holds: 3,
+            ..Notes::default()
+        });
+        if wide {
+            lane.widen(true);
+        }
+        push_events(&lane, [Event::Opened, call(&lane, 1), closed()]);
+        processor.next().unwrap().run();
+        for _ in 0..3 {
+            assert_eq!(notes.seen(), [Seen::Opened]);
+            assert!(!lane.is_idle());
+            let hold = notes.holds.lock().unwrap().pop();
+            drop(hold);
+        }
+        processor.next().unwrap().run();
+        assert_eq!(notes.seen(), [Seen::Opened, Seen::Call(1), Seen::Closed]);
+        assert!(lane.is_idle());
+    }
+}
+
+/// A session that lets go of its hold before it returns.
+#[derive(Debug, Default)]
+struct Hasty {
+    called: AtomicU32,
+}
+
+impl Session for Hasty {
+    fn handle(&self, _: &Arc<dyn Link>, event: Event, turn: &mut Turn<'_>) {
+        if let Event::Call(call) = event {
+            call.ticket.finish(Outcome::Ok);
+            self.called.fetch_add(1, Ordering::SeqCst);
+        } else {
+            drop(turn.hold());
+            // Another worker finds nothing to begin meanwhile.
+            assert!(turn.lane.begin().is_none(), "a call ran beside the opening");
+        }
+    }
+}
+
+#[test]
+fn a_hold_that_is_dropped_early_does_not_end_the_turn() {
+    let processor = Arc::new(Processor::default());
+    let session = Arc::new(Hasty::default());
+    let lane = Lane::new(Arc::clone(&session) as _, Arc::clone(&processor));
+    push_events(&lane, [Event::Opened, call(&lane, 1)]);
+    processor.next().unwrap().run();
+    assert_eq!(session.called.load(Ordering::SeqCst), 1);
+    assert!(lane.is_idle());
 }
 
 #[test]
