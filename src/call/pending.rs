@@ -169,12 +169,14 @@ impl<T> Pending<T> {
         waiter
     }
 
-    /// Takes back a call that was never sent; `None` when it has ended.
+    /// Takes back a call that was never sent, the last one most likely; `None` when it has ended.
     pub fn withdraw(&mut self, id: u64) -> Option<T> {
         let waiter = self.cancel(id);
         self.slots.remove(&id);
         if let Some(order) = &mut self.order {
-            order.retain(|&other| other != id);
+            // From the end, where it is.
+            let place = order.iter().rposition(|&other| other == id);
+            place.and_then(|place| order.remove(place));
         }
         waiter
     }

@@ -1,5 +1,6 @@
 //! The way of a call from its frame into a lane, or back to its caller with the reason why not.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -15,8 +16,8 @@ use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
 use crate::wire::{CallFrame, Extras, Payload};
 
-/// Bytes up to which a request is copied out of the buffer it came in.
-const SMALL_BODY: usize = 2 * 1024;
+/// Bytes up to which a request or an attachment is copied out of the buffer it came in.
+const SMALL_BYTES: usize = 2 * 1024;
 
 /// Bytes of the calls that wait on one connection above which more are refused.
 const WAITING_BYTES: usize = 64 * 1024 * 1024;
@@ -80,8 +81,8 @@ impl Connection {
         }
     }
 
-    /// Lets a call in, or answers it with the reason why not; where the wire cannot say that, the
-    /// connection ends.
+    /// Lets a call in, or answers it with the reason why not; where the wire cannot say that, or
+    /// nobody reads it, the connection ends.
     pub(super) fn admit(
         self: &Arc<Self>,
         frame: CallFrame,
@@ -89,6 +90,11 @@ impl Connection {
         lane: &Lane,
     ) -> Result<Option<Call>, CloseReason> {
         let (id, timeout) = (frame.id, frame.timeout);
+        if !self.traits().failures && self.terms.answers() && self.answering.is_finishing() {
+            // Nobody can be told: the end of the stream, which comes after the last answer, says it.
+            self.terms.counters.rejected(RejectReason::Stopping);
+            return Ok(None);
+        }
         let (place, body, permit) = match self.examine(&frame, registry, lane) {
             Ok(examined) => examined,
             Err((reason, status)) if self.traits().failures => {
@@ -99,7 +105,7 @@ impl Connection {
                     self.log(Level::Warning, "call refused", &what);
                 }
                 self.refuse(id, &status);
-                return Ok(None);
+                return self.may_refuse().map(|()| None);
             }
             Err((reason, status)) => {
                 return Err(CloseReason::new(CloseKind::Rejected(reason), status.text));
@@ -126,7 +132,7 @@ impl Connection {
                 bytes: owned(body.bytes),
                 ..body
             },
-            extras: frame.extras,
+            extras: kept(frame.extras),
             ticket,
         }))
     }
@@ -154,14 +160,18 @@ impl Connection {
         if !self.traits().failures {
             return Ok((place, body, None));
         }
-        if self.answering.is_stopping() {
-            let status = Status::new(Code::Unavailable, "the server stops");
+        if let Some(why) = self.answering.takes_no_calls() {
+            let status = Status::new(Code::Unavailable, why);
             return Err((RejectReason::Stopping, status.with_native(errno::ELOGOFF)));
         }
         let full = |status: Status| (RejectReason::Overload, status.with_native(errno::ELIMIT));
-        let (calls, bytes) = lane.waiting();
         let caller = matches!(self.terms.role, Role::Caller { .. });
-        if bytes > WAITING_BYTES || caller && calls >= WAITING_CALLS {
+        let too_much = |(calls, bytes)| bytes > WAITING_BYTES || caller && calls >= WAITING_CALLS;
+        // Calls that have ended since are looked for when it matters.
+        if too_much(lane.waiting())
+            && let (calls, bytes) = lane.waiting_swept()
+            && too_much((calls, bytes))
+        {
             let text = format!("{calls} calls with {bytes} bytes wait on this connection already");
             return Err(full(Status::new(Code::ResourceExhausted, text)));
         }
@@ -178,11 +188,22 @@ impl Connection {
     }
 }
 
-/// A small body that waits must not hold on to the whole buffer it came in.
-fn owned(body: Bytes) -> Bytes {
-    if body.len() <= SMALL_BODY {
-        Bytes::copy_from_slice(&body)
+/// Few bytes that wait must not hold on to the whole buffer they came in.
+fn owned(bytes: Bytes) -> Bytes {
+    if bytes.len() <= SMALL_BYTES {
+        Bytes::copy_from_slice(&bytes)
     } else {
-        body
+        bytes
     }
+}
+
+/// What came beside a call, as far as it is still of use.
+fn kept(mut extras: Extras) -> Extras {
+    if extras.parts().is_some() {
+        let parts = extras.parts_mut();
+        parts.attachment = owned(mem::take(&mut parts.attachment));
+        // Who calls was asked before the call was let in.
+        parts.credential = Bytes::new();
+    }
+    extras
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
@@ -11,14 +12,19 @@ use crate::call::{
     CloseKind, CloseReason, Deadlines, GOAWAY, Level, Link as _, Reply, ReplyTo, Ticket,
 };
 use crate::metrics::Counters;
-use crate::net::connection::{Connection, locked};
-use crate::net::outgoing::{Accepted, Chunks, Kind, UNWRITTEN_BYTES};
+use crate::net::connection::{Connection, Role, locked};
+use crate::net::outgoing::{Accepted, Chunks, Kind, Outgoing, UNWRITTEN_BYTES};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
 use crate::wire::{Answers, Extras, Head, OutgoingReply, Payload, Traits};
 
 /// Bytes of text that a failure carries; what quotes its request may be of any length.
 const FAILURE_BYTES: usize = 16 * 1024;
+
+/// Answers that may wait for their turn before nothing more is read and no call begins.
+const READY_ANSWERS: usize = 1024;
+/// Unwritten bytes above which a caller refuses no more calls and ends the connection.
+const REFUSED_BYTES: usize = 4 * UNWRITTEN_BYTES;
 
 /// An answer ready to be written.
 #[derive(Debug)]
@@ -53,6 +59,11 @@ struct Tickets {
 #[derive(Debug)]
 pub(super) struct Answering {
     tickets: Mutex<Tickets>,
+    /// How many answers are ready before their turn; changed under the lock of the tickets, read
+    /// without it.
+    ready: AtomicUsize,
+    /// Bytes of these.
+    ready_bytes: AtomicUsize,
     answers: Answers,
 }
 
@@ -60,8 +71,16 @@ impl Answering {
     pub(super) fn new(traits: Traits) -> Self {
         Self {
             tickets: Mutex::default(),
+            ready: AtomicUsize::new(0),
+            ready_bytes: AtomicUsize::new(0),
             answers: traits.answers,
         }
+    }
+
+    /// Whether more answers wait for their turn than the bounds divided by `part` allow.
+    fn is_crowded(&self, part: usize) -> bool {
+        self.ready.load(Ordering::Relaxed) > READY_ANSWERS / part
+            || self.ready_bytes.load(Ordering::Relaxed) > UNWRITTEN_BYTES / part
     }
 
     /// A number for a call that came in.
@@ -106,8 +125,21 @@ impl Answering {
         !mem::replace(&mut locked(&self.tickets).stopping, true)
     }
 
-    pub(super) fn is_stopping(&self) -> bool {
-        locked(&self.tickets).stopping
+    /// Whether the write side is to be closed once all is answered.
+    pub(super) fn is_finishing(&self) -> bool {
+        locked(&self.tickets).finishing
+    }
+
+    /// Why new calls are refused, if they are.
+    pub(super) fn takes_no_calls(&self) -> Option<&'static str> {
+        let tickets = locked(&self.tickets);
+        if tickets.stopping {
+            Some("the server stops")
+        } else if tickets.finishing {
+            Some("this connection is being closed")
+        } else {
+            None
+        }
     }
 }
 
@@ -185,6 +217,17 @@ impl Connection {
         }
     }
 
+    /// Whether the peer may be refused more. A caller reads on whatever waits to be written, so it
+    /// lets go of a peer that calls on and does not read what it is told.
+    pub(super) fn may_refuse(&self) -> Result<(), CloseReason> {
+        let unwritten = locked(&self.outgoing).unwritten();
+        if unwritten <= REFUSED_BYTES || matches!(self.terms.role, Role::Server { .. }) {
+            return Ok(());
+        }
+        let text = format!("the peer calls on and has not read {unwritten} bytes");
+        Err(CloseReason::new(CloseKind::WriteFailed, text))
+    }
+
     /// Tells a caller who understands it that this end stops.
     pub(super) fn go_away(&self) {
         if self.calling.peer_moves() {
@@ -194,16 +237,49 @@ impl Connection {
     }
 
     fn write_in_turn(&self, number: u64, made: Made) {
-        let mut tickets = locked(&self.answering.tickets);
-        let place = tickets.order.iter_mut().find(|(other, _)| *other == number);
-        if let Some((_, ready)) = place {
-            *ready = Some(made);
+        let Answering {
+            tickets,
+            ready,
+            ready_bytes,
+            ..
+        } = &self.answering;
+        let mut tickets = locked(tickets);
+        // The numbers of those that wait follow one another.
+        let first = tickets.order.front().map_or(0, |&(first, _)| first);
+        let place = usize::try_from(number.wrapping_sub(first)).unwrap_or(usize::MAX);
+        if let Some((_, place)) = tickets.order.get_mut(place) {
+            ready.fetch_add(1, Ordering::Relaxed);
+            ready_bytes.fetch_add(made.body.len(), Ordering::Relaxed);
+            *place = Some(made);
         }
         // Written under the lock: two threads must not exchange the answers they took.
         while let Some((_, Some(_))) = tickets.order.front() {
             if let Some((_, Some(made))) = tickets.order.pop_front() {
+                ready.fetch_sub(1, Ordering::Relaxed);
+                ready_bytes.fetch_sub(made.body.len(), Ordering::Relaxed);
                 self.write_reply(&made);
             }
+        }
+        self.pace(&locked(&self.outgoing));
+        drop(tickets);
+        // Whoever waits for the peer to read may wait for answers to have their turn.
+        self.room.notify_waiters();
+    }
+
+    /// Whether so many answers wait that nothing more is to be read.
+    pub(super) fn has_much_to_say(&self) -> bool {
+        locked(&self.outgoing).unwritten() >= UNWRITTEN_BYTES || self.answering.is_crowded(1)
+    }
+
+    /// Begins no calls while too much waits, for the peer to read it or for its turn, and begins
+    /// them again. Under the lock of what is written, so that the last word is the right one.
+    pub(super) fn pace(&self, outgoing: &Outgoing) {
+        let unwritten = outgoing.unwritten();
+        if unwritten <= UNWRITTEN_BYTES / 2 && !self.answering.is_crowded(2) || !outgoing.is_alive()
+        {
+            self.go_on();
+        } else if unwritten > UNWRITTEN_BYTES || self.answering.is_crowded(1) {
+            self.hold_back();
         }
     }
 
@@ -280,10 +356,7 @@ impl Connection {
         let (accepted, written) = {
             let mut outgoing = locked(&self.outgoing);
             let pushed = outgoing.push(&frame, false);
-            // Under the lock, so that it cannot come after the flush that resumes.
-            if outgoing.unwritten() > UNWRITTEN_BYTES {
-                self.hold_back();
-            }
+            self.pace(&outgoing);
             pushed
         };
         let counters = &self.terms.counters;

@@ -1,5 +1,6 @@
 //! The calls that a connection carries to its peer, and the answers that come back.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -11,7 +12,7 @@ use crate::call::{
     Outbound, Pending, RejectReason, Waiter,
 };
 use crate::metrics::Counters;
-use crate::net::connection::{Connection, Role, locked};
+use crate::net::connection::{Connection, Role, Terms, locked};
 use crate::net::outgoing::{Accepted, Chunks, Kind, Outgoing};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
@@ -32,7 +33,7 @@ pub(super) struct Calling {
     moves: AtomicBool,
     /// The peer serves calls.
     serves: AtomicBool,
-    /// The peer stops: no new calls are sent.
+    /// The peer stops, or this end closes the connection: no new calls are sent.
     leaving: AtomicBool,
     /// Told when that becomes so.
     left: Notify,
@@ -55,11 +56,7 @@ pub(super) enum NotSent {
 impl Calling {
     pub(super) fn new(traits: Traits) -> Self {
         let in_order = traits.answers == Answers::InOrder;
-        // The last id is set aside for the end of the connection.
-        let largest_id = match traits.largest_id {
-            0 => GOAWAY - 1,
-            largest => largest.min(GOAWAY - 1),
-        };
+        let largest_id = largest_id(traits);
         Self {
             pending: Mutex::new(Pending::new(in_order, largest_id, PENDING_CALLS)),
             one_way_id: Mutex::new(0),
@@ -87,9 +84,24 @@ impl Calling {
         self.serves.load(Ordering::Relaxed)
     }
 
+    /// Lets no new calls be sent.
+    pub(super) fn leave(&self) {
+        if !self.leaving.swap(true, Ordering::AcqRel) {
+            self.left.notify_one();
+        }
+    }
+
     /// When the next call runs out of time.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         locked(&self.pending).next_deadline()
+    }
+}
+
+/// The largest id that a call may have. The last one is set aside for the end of the connection.
+pub(super) fn largest_id(traits: Traits) -> u64 {
+    match traits.largest_id {
+        0 => GOAWAY - 1,
+        largest => largest.min(GOAWAY - 1),
     }
 }
 
@@ -99,6 +111,29 @@ fn invalid(error: EncodeError) -> NotSent {
 
 fn failed(code: Code, text: String) -> NotSent {
     NotSent::Refused(Ended::Failed(Status::new(code, text)))
+}
+
+impl Terms {
+    /// What goes along with the first call of a connection: who calls and what it understands, too.
+    pub(super) fn greet(&self, extras: &Extras) -> Extras {
+        let mut extras = extras.clone();
+        let Role::Caller { credential } = &self.role else {
+            return extras;
+        };
+        let traits = self.codec.traits();
+        let credential = locked(credential).clone();
+        if traits.credentials && !credential.is_empty() {
+            extras.parts_mut().credential = credential;
+        }
+        if traits.metadata {
+            let greeting = Greeting {
+                moves: true,
+                serves: self.serves(),
+            };
+            extras.parts_mut().metadata.push(greeting.entry());
+        }
+        extras
+    }
 }
 
 impl Connection {
@@ -178,7 +213,7 @@ impl Connection {
             }
         };
         let first = !self.calling.greeted.load(Ordering::Relaxed);
-        let greeted = first.then(|| self.greet(&call.extras));
+        let greeted = first.then(|| self.terms.greet(&call.extras));
         let extras = greeted.as_ref().unwrap_or(&call.extras);
         if let Err(why) = self.write_call(&mut outgoing, call, id, extras, true) {
             let waiter = locked(&self.calling.pending).withdraw(id);
@@ -192,28 +227,6 @@ impl Connection {
             self.sooner.notify_one();
         }
         Ok(id)
-    }
-
-    /// What the first call of a connection says about its caller.
-    fn greet(&self, extras: &Extras) -> Extras {
-        let mut extras = extras.clone();
-        let Role::Caller { credential } = &self.terms.role else {
-            return extras;
-        };
-        let traits = self.traits();
-        let credential = locked(credential).clone();
-        if traits.credentials && !credential.is_empty() {
-            extras.parts_mut().credential = credential;
-        }
-        if traits.metadata {
-            let serves = self.terms.serves();
-            let greeting = Greeting {
-                moves: true,
-                serves,
-            };
-            extras.parts_mut().metadata.push(greeting.entry());
-        }
-        extras
     }
 
     fn write_call(
@@ -338,7 +351,7 @@ impl Connection {
     pub(super) fn fail_calls(&self, reason: &CloseReason) {
         let text = format!("the connection to {} was lost: {reason}", self.peer);
         let status = Status::new(Code::Unavailable, text);
-        let unsent = locked(&self.outgoing).take_back();
+        let unsent: HashSet<_> = locked(&self.outgoing).take_back().into_iter().collect();
         let failed = locked(&self.calling.pending).fail_all(status.clone());
         for (id, waiter) in failed {
             let status = status.clone();
@@ -357,9 +370,7 @@ impl Connection {
 
     /// Sends no new calls; those under way may end.
     pub(super) fn leave(&self) {
-        if !self.calling.leaving.swap(true, Ordering::AcqRel) {
-            self.calling.left.notify_one();
-        }
+        self.calling.leave();
         self.finish_when_left();
     }
 

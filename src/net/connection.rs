@@ -18,7 +18,7 @@ use crate::metrics::Counters;
 use crate::net::Stream;
 use crate::net::answering::Answering;
 use crate::net::calling::{Calling, NotSent};
-use crate::net::outgoing::{Left, Outgoing, UNWRITTEN_BYTES, Unsent};
+use crate::net::outgoing::{Left, Outgoing, Unsent};
 use crate::status::{Code, Status};
 use crate::wire::{Answers, Codec, Traits};
 
@@ -69,10 +69,11 @@ pub struct Terms {
     pub journal: Arc<Journal>,
 }
 
-#[derive(Default)]
 struct Loss {
     lost: bool,
     listeners: Vec<Weak<dyn LossListener>>,
+    /// How many listeners there are when those that are gone are next swept out.
+    sweep_at: usize,
 }
 
 /// Listeners that may pile up before those that are gone are swept out.
@@ -164,11 +165,15 @@ impl Connection {
             refused_for: AtomicU32::new(0),
             opened: AtomicBool::new(false),
             heard: AtomicBool::new(false),
-            loss: Mutex::new(Loss::default()),
+            loss: Mutex::new(Loss {
+                lost: false,
+                listeners: Vec::new(),
+                sweep_at: LISTENERS_UNSWEPT,
+            }),
         }
     }
 
-    /// Begins no call of a peer that does not read its answers.
+    /// Begins no call of a peer for which too much waits already.
     pub(super) fn hold_back(&self) {
         if !self.held_back.swap(true, Ordering::AcqRel)
             && let Some(lane) = self.lane.get().and_then(Weak::upgrade)
@@ -177,8 +182,9 @@ impl Connection {
         }
     }
 
-    fn go_on(&self) {
-        if self.held_back.swap(false, Ordering::AcqRel)
+    pub(super) fn go_on(&self) {
+        if self.held_back.load(Ordering::Acquire)
+            && self.held_back.swap(false, Ordering::AcqRel)
             && let Some(lane) = self.lane.get().and_then(Weak::upgrade)
         {
             lane.resume();
@@ -189,9 +195,7 @@ impl Connection {
         let (left, written) = {
             let mut outgoing = locked(&self.outgoing);
             let flushed = outgoing.flush();
-            if outgoing.unwritten() <= UNWRITTEN_BYTES / 2 {
-                self.go_on();
-            }
+            self.pace(&outgoing);
             flushed
         };
         if written > 0 {
@@ -344,14 +348,17 @@ impl Link for Connection {
             }
             return;
         }
-        if loss.listeners.len() >= LISTENERS_UNSWEPT {
+        if loss.listeners.len() >= loss.sweep_at {
             loss.listeners.retain(|other| other.strong_count() > 0);
+            // Not at each one above that, where most are alive.
+            loss.sweep_at = LISTENERS_UNSWEPT.max(loss.listeners.len() * 2);
         }
         loss.listeners.push(listener);
     }
 
     fn finish(&self, reason: CloseReason) {
         locked(&self.ending).get_or_insert(reason);
+        self.calling.leave();
         if !self.answering.finish_when_empty() {
             return;
         }

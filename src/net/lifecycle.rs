@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::call::{CloseKind, CloseReason, Event, Lane, Level, Link, RejectReason};
 use crate::metrics::Counters;
 use crate::net::Stream;
-use crate::net::connection::{Connection, Role, locked};
-use crate::net::outgoing::{Left, UNWRITTEN_BYTES};
+use crate::net::connection::{Connection, Role};
+use crate::net::outgoing::Left;
 use crate::wire::{Frame, Reads, WireError};
 
 /// Bytes of room for one read.
@@ -176,12 +176,15 @@ impl Connection {
         }
     }
 
-    /// Whether the user wants it gone; a server that drains is more patient.
+    /// Whether the peer need only be given a moment to end its side: the user wants it gone, or it
+    /// was left and nothing is under way on it any more. A server that drains is more patient.
     fn is_closed_here(&self) -> bool {
-        self.ending().is_some_and(|reason| {
-            let refused = CloseKind::Rejected(RejectReason::Unauthenticated);
-            reason.kind == CloseKind::Closed || reason.kind == refused
-        })
+        let caller = matches!(self.terms.role, Role::Caller { .. });
+        caller
+            || self.ending().is_some_and(|reason| {
+                let refused = CloseKind::Rejected(RejectReason::Unauthenticated);
+                reason.kind == CloseKind::Closed || reason.kind == refused
+            })
     }
 
     fn aborted_reason(&self) -> CloseReason {
@@ -249,8 +252,9 @@ impl Connection {
         }
     }
 
-    /// Ready when the peer has read enough of its answers to be given more of them. A caller goes
-    /// on reading in any case, so that never both ends wait for each other.
+    /// Ready when the peer has read enough of its answers to be given more of them, and not too many
+    /// wait for their turn. A caller goes on reading in any case, so that never both ends wait for
+    /// each other.
     async fn until_read(&self) {
         if matches!(self.terms.role, Role::Caller { .. }) || !self.terms.answers() {
             return;
@@ -258,7 +262,7 @@ impl Connection {
         loop {
             let mut room = pin!(self.room.notified());
             room.as_mut().enable();
-            if locked(&self.outgoing).unwritten() < UNWRITTEN_BYTES {
+            if !self.has_much_to_say() {
                 return;
             }
             room.await;

@@ -7,14 +7,14 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use _core::call::{CloseKind, LossListener, RejectReason};
+use _core::call::{CloseKind, CloseReason, LossListener, RejectReason};
 use _core::status::{Code, Status};
 use _core::wire::{Extras, Payload};
 use bytes::Bytes;
 use support::{
-    Calls, ECHO, ELIMIT, ERESPONSE, ERPCTIMEDOUT, Folder, Happened, KEEP, Mourner, Place, Talker,
-    WAIT, WORKERS, all, baidu, by_id, eventually, greeting, in_order, loopback, ms, number_in,
-    numbered, outbound, payload, reset,
+    Calls, ECHO, ELIMIT, ELOGOFF, ERESPONSE, ERPCTIMEDOUT, Folder, Happened, KEEP, Mourner, Place,
+    Talker, WAIT, WORKERS, all, baidu, by_id, eventually, greeting, in_order, loopback, ms,
+    number_in, numbered, outbound, payload, reset,
 };
 
 const LONG: Duration = Duration::from_secs(10);
@@ -436,6 +436,42 @@ fn a_caller_that_serves_can_be_called_back_and_no_other() {
     assert_eq!(calls.failure(21).code, Code::Cancelled);
     drop(caller);
     assert_eq!(calls.failure(20).code, Code::Unavailable);
+}
+
+#[test]
+fn a_connection_that_is_closed_here_ends_though_its_caller_goes_on_to_call() {
+    for codec in [baidu(), by_id(), in_order(4)] {
+        let place = Place::new(&codec);
+        let mut caller = Talker::connect_both(&place.address, &codec);
+        let refuses = codec.traits().failures;
+        if refuses {
+            caller.call_with(1, KEEP, b"", &greeting(true));
+        } else {
+            caller = place.caller();
+            caller.call(1, KEEP, b"");
+        }
+        let first = place.desk.kept_one();
+        let link = place.desk.link(usize::from(!refuses));
+        link.finish(CloseReason::new(CloseKind::Closed, "closed by this end"));
+        caller.call(2, KEEP, b"overlaps");
+        if refuses {
+            let (id, status) = caller.failed();
+            assert_eq!((id, status.native), (2, Some(ELOGOFF)));
+            assert_eq!(status.code, Code::Unavailable);
+        }
+        place.house.counted("rejected_total", &[("stopping", 1)]);
+        // Nor are calls taken for the other direction.
+        let calls = Calls::new();
+        assert_eq!(
+            link.call(&outbound(1, b"push", None), calls.waiter(0)),
+            None
+        );
+        assert_eq!(calls.failure(0).code, Code::Unavailable);
+        assert!(first.ticket.respond(payload(b"first"), Extras::default()));
+        assert_eq!(caller.answered(), (1, b"first".to_vec()));
+        caller.assert_end();
+        assert_eq!(place.desk.ran(KEEP), 1);
+    }
 }
 
 #[test]
