@@ -7,9 +7,9 @@ use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::call::{Answer, Ended, Event, Lane, Link, Processor, Session, Turn, Waiter};
+use crate::call::{Answer, Ended, Event, Link, Processor, Session, Turn, Waiter};
 use crate::metrics::Counters;
-use crate::net::client::{Channel as Calling, Delivery as UnderWay, Target};
+use crate::net::client::{Channel as Calling, Delivery as UnderWay, Serving, Target};
 use crate::net::connection::{Role, Terms};
 use crate::python::invoker::Invoker;
 use crate::python::options::{self, Protocol, seconds};
@@ -20,7 +20,7 @@ use crate::python::servicing::{Offers, Servicing};
 use crate::python::stats;
 use crate::python::workers::Workers;
 
-/// The session of a channel that serves nothing: its lane never has an event.
+/// The session of a channel that serves nothing: it never has an event.
 #[derive(Debug)]
 struct Deaf;
 
@@ -110,11 +110,11 @@ impl Channel {
         let processor = workers.map_or_else(Arc::<Processor>::default, |workers| {
             Arc::clone(&workers.get().processor)
         });
-        let lane = Lane::new(session, processor);
+        let serving = Serving { session, processor };
         let runtime = process.get().handle().clone();
         let options = options::channel(options, serves)?;
         let shared = Arc::clone(&terms);
-        let calling = Arc::new(Calling::new(runtime, target, options, shared, lane));
+        let calling = Arc::new(Calling::new(runtime, target, options, shared, serving));
         let caller = Caller {
             process: process.clone_ref(py),
             carrier: Carrier::Channel(Arc::clone(&calling)),

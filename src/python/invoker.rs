@@ -32,8 +32,8 @@ struct Open {
     refused: Option<CloseReason>,
 }
 
-/// Runs what comes by the connections of one lane: one after the other, and while one ends, the
-/// next one may have begun.
+/// Runs what comes by one connection of a server, or by those of a channel: one after the other,
+/// and while one ends, the next one may have begun.
 pub(super) struct Invoker {
     pub(super) servicing: Arc<Servicing>,
     open: Mutex<Vec<Open>>,

@@ -394,3 +394,26 @@ def test_settings_of_a_response_that_make_no_sense_raise_in_the_handler(pair, nu
     _, channel = pair(numbers(push=push))
     assert Numbers_Stub(channel).push(None, HELLO) == HELLO
     assert len(errors) == 4
+
+
+def test_a_call_that_becomes_too_large_while_it_waits_fails_on_every_face(
+    face, server_factory, channel_factory, answers, short_tmp, wait_until
+):
+    address = f"unix:{short_tmp}/socket"
+    channel = channel_factory(address, protocol=BaiduStd(max_length=10_000))
+    controller = Controller(timeout=10)
+    large = face.start(channel, "push", controller, Number(value=1, note="x" * 9_000))
+    wait_until(lambda: channel.stats()["connect_failures_total"])
+    small = face.start(channel, "push", Controller(timeout=10), HELLO)
+    # It is told with the first call, which is on its way already.
+    channel.set_credential(b"c" * 2_000)
+    server_factory(answers, address, protocols=[BaiduStd()])
+    response, error = large.outcome()
+    assert response is None
+    if face.raises:
+        assert isinstance(error, RpcError)
+        assert error.code is Code.INVALID_ARGUMENT
+    assert controller.code is Code.INVALID_ARGUMENT
+    assert "the limit is 10000" in controller.ErrorText()
+    assert small.outcome() == (HELLO, None)
+    assert answers.values == [1]

@@ -9,12 +9,12 @@ use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use _core::call::{Ended, Link, Waiter};
+use _core::call::{CloseKind, CloseReason, Ended, Link, Waiter};
 use _core::net::client::ChannelOptions;
 use _core::status::Code;
 use _core::wire::Extras;
 use support::{
-    Calls, ECHO, Folder, GRACE, House, KEEP, NO_LIMIT, NOTE, Place, Talker, WAIT, baidu,
+    Calls, ECHO, ELOGOFF, Folder, GRACE, House, KEEP, NO_LIMIT, NOTE, Place, Talker, WAIT, baidu,
     eventually, greeting, ms, number_in, numbered, outbound, padded, patient, payload, sofa,
 };
 
@@ -190,6 +190,53 @@ fn a_channel_connects_again_while_a_handler_of_the_lost_connection_runs() {
     let mut next = Talker::accept_both(&listener, &baidu());
     assert_eq!(next.echo(), numbered(1));
     assert_eq!(calls.answer(1).body.bytes, numbered(1));
+}
+
+#[test]
+fn a_handler_of_a_lost_connection_holds_up_nothing_of_the_next_one() {
+    let (house, folder) = (House::new(), Folder::new());
+    let (channel, listener, server) = busy_channel(&house, &folder);
+    server.peer.end();
+    let calls = Calls::new();
+    calls.call(&channel, ECHO, 1, Some(GRACE));
+    let mut next = Talker::accept_both(&listener, &baidu());
+    next.echo();
+    calls.answer(1);
+    for id in 0..3 {
+        next.call(id, ECHO, b"push");
+        assert_eq!(next.answered(), (id, b"push".to_vec()));
+    }
+    // What waits on either is counted.
+    for id in 0..4 {
+        next.call(id, WAIT, b"");
+    }
+    eventually("the call that waits", || channel.queued_calls() == 1);
+    drop(server);
+}
+
+#[test]
+fn a_channel_whose_service_closes_its_connection_calls_over_another_one() {
+    let (house, folder) = (House::new(), Folder::new());
+    let listener = UnixListener::bind(folder.file("socket")).unwrap();
+    let (channel, desk) = house.serving_caller(&folder.address(), patient(), &baidu());
+    let calls = Calls::new();
+    calls.call(&channel, ECHO, 0, Some(GRACE));
+    let mut server = Talker::accept_both(&listener, &baidu());
+    server.echo();
+    calls.answer(0);
+    server.call(1, KEEP, b"under way");
+    let kept = desk.kept_one();
+    let reason = CloseReason::new(CloseKind::Closed, "closed by this end");
+    desk.link(0).finish(reason);
+    calls.call(&channel, ECHO, 1, Some(GRACE));
+    let mut next = Talker::accept_both(&listener, &baidu());
+    next.echo();
+    calls.answer(1);
+    server.call(2, ECHO, b"too late");
+    assert_eq!(server.failed().1.native, Some(ELOGOFF));
+    kept.ticket.respond(payload(b"done"), Extras::default());
+    assert_eq!(server.answered(), (1, b"done".to_vec()));
+    server.assert_end();
 }
 
 /// Calls the peer and waits for the answer, as a handler does that blocks.

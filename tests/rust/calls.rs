@@ -5,17 +5,19 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Instant;
 
+use _core::call::{Ended, Outbound, Waiter};
 use _core::net::client::Target;
 use _core::status::{Code, Status};
-use _core::wire::{Checksum, Codec, Extras, Parts};
+use _core::wire::{Checksum, Codec, Extras, OutgoingCall, Parts};
 use bytes::Bytes;
 use support::{
-    Calls, ECHO, Folder, GRACE, House, KEEP, NO_LIMIT, Place, Scene, Setup, Talker, all, baidu,
-    by_id, eventually, in_order, method, ms, number_in, numbered, outbound, padded, patient,
-    payload, sofa,
+    Calls, ECHO, ELOGOFF, Folder, GRACE, House, KEEP, NO_LIMIT, PATIENCE, Place, SECRET, Scene,
+    Setup, Talker, all, baidu, by_id, eventually, hulu, in_order, method, ms, number_in, numbered,
+    outbound, padded, patient, payload, sofa,
 };
 
 /// All protocols with answers by id.
@@ -138,6 +140,66 @@ fn a_call_that_cannot_be_sent_is_its_callers_mistake() {
     scene.call(3);
     scene.echo(&mut server, 3);
     assert_eq!(scene.house.count("calls_sent_total"), 1);
+}
+
+/// The largest call that `codec` carries if nothing but an id goes along.
+fn largest_call(codec: &Arc<dyn Codec>) -> Outbound {
+    let fits = |length: &usize| {
+        let call = outbound(u32::from(ECHO), vec![0; *length], NO_LIMIT);
+        let outgoing = OutgoingCall {
+            method: &call.method,
+            id: Some(1),
+            timeout: None,
+            body: &call.body,
+            extras: &call.extras,
+        };
+        codec.call_head(&outgoing).is_ok()
+    };
+    let limit = usize::try_from(codec.limit()).unwrap();
+    let length = (0..=limit).rev().find(fits).unwrap();
+    outbound(u32::from(ECHO), vec![0; length], NO_LIMIT)
+}
+
+#[test]
+fn a_call_that_is_too_large_with_what_the_first_one_says_is_found_before_it_waits() {
+    for codec in [baidu(), hulu()] {
+        let scene = Scene::with(&codec, patient(), SECRET);
+        let call = largest_call(&codec);
+        scene.calls.make(&scene.channel, 0, call.clone());
+        let status = scene.calls.told().1.unwrap_err();
+        assert_eq!(status.code, Code::InvalidArgument, "{status}");
+        // Once the first call has said it, there is room.
+        scene.call(1);
+        let mut server = scene.accept();
+        scene.echo(&mut server, 1);
+        scene.calls.make(&scene.channel, 2, call);
+        server.echo();
+        scene.calls.answer(2);
+    }
+}
+
+#[test]
+fn a_call_that_has_become_too_large_while_it_waited_fails() {
+    let codec = baidu();
+    let scene = Scene::with(&codec, patient(), SECRET);
+    let mut old = scene.connect();
+    scene.call(0);
+    scene.echo(&mut old, 0);
+    let (told, heard) = sync_channel(1);
+    let waiter = Waiter::new(move |end| told.send(end).unwrap());
+    drop(scene.channel.call(largest_call(&codec), waiter));
+    let (id, _) = old.next_call();
+    let stopping = Status::new(Code::Unavailable, "stopping").with_native(ELOGOFF);
+    old.fail(id, &stopping);
+    // The next connection is to hear who calls, for which there is no room.
+    let mut next = scene.accept();
+    let Ended::Failed(status) = heard.recv_timeout(PATIENCE).unwrap() else {
+        panic!("who made the call does not listen for a mistake any more")
+    };
+    assert_eq!(status.code, Code::InvalidArgument);
+    assert!(status.text.contains("the limit is"), "{status}");
+    scene.call(1);
+    scene.echo(&mut next, 1);
 }
 
 #[test]

@@ -120,6 +120,40 @@ fn a_call_that_is_refused_up_to_its_deadline_says_so() {
 }
 
 #[test]
+fn calls_between_their_tries_are_counted_among_those_that_wait() {
+    let scene = Scene::with(&baidu(), tries(1_000), b"");
+    let server = scene.connect();
+    let refusing = thread::spawn(move || {
+        let mut server = server;
+        while let Some(call) = server.called() {
+            server.fail(call.id, &elimit());
+        }
+    });
+    // Together they are more than may wait, of either half there is room for all.
+    for half in 0..2 {
+        for number in 0..12 {
+            let body = vec![7; 3_900_000];
+            let call = outbound(u32::from(ECHO), body, Some(GRACE));
+            scene.calls.make(&scene.channel, half * 12 + number, call);
+            thread::sleep(ms(10));
+        }
+        if half == 0 {
+            scene.calls.assert_none_told();
+            // Until their pauses are long.
+            eventually("some tries", || scene.house.count("retries_total") > 80);
+        }
+    }
+    for _ in 0..4 {
+        let (_, outcome) = scene.calls.next();
+        let status = outcome.unwrap_err();
+        assert_eq!(status.code, Code::ResourceExhausted, "{status}");
+        assert!(status.text.contains("wait already"), "{status}");
+    }
+    scene.house.close(&scene.channel, ms(0));
+    refusing.join().unwrap();
+}
+
+#[test]
 fn a_call_can_be_cancelled_between_its_tries() {
     let scene = Scene::with(&baidu(), tries(1_000), b"");
     let server = scene.connect();
@@ -213,6 +247,21 @@ fn a_server_says_that_it_stops_without_a_call_to_say_it_to() {
     scene.assert_no_connection();
     assert_eq!(scene.house.count("retries_total"), 0);
     assert_eq!(scene.house.count("late_replies_total"), 0);
+}
+
+#[test]
+fn a_connection_that_was_left_does_not_stay_for_a_server_that_never_closes() {
+    let scene = Scene::new(&baidu());
+    let mut server = scene.connect();
+    scene.call(0);
+    scene.echo(&mut server, 0);
+    server.fail(Some(GOAWAY), &elogoff());
+    // It reads our end of stream and keeps its own side open.
+    server.assert_end();
+    let start = Instant::now();
+    eventually("the end", || scene.house.count("connections") == 0);
+    assert!(start.elapsed() < GRACE, "{:?}", start.elapsed());
+    drop(server);
 }
 
 #[test]
@@ -473,6 +522,30 @@ fn a_pool_is_closed_like_any_channel() {
     assert_eq!(status.code, Code::Unavailable);
     assert!(status.text.contains("is closed"), "{status}");
     scene.assert_no_connection();
+}
+
+#[test]
+fn a_closing_pool_waits_for_all_its_connections_at_once() {
+    let scene = Scene::with(&baidu(), pooled(2), b"");
+    scene.call(0);
+    let mut silent = scene.accept();
+    silent.next_call();
+    scene.call(1);
+    let mut other = scene.accept();
+    let (id, _) = other.next_call();
+    let answer = thread::spawn(move || {
+        thread::sleep(ms(50));
+        other.answer(id, b"answered");
+        // It is closed then, whatever the first one still waits for.
+        let start = Instant::now();
+        other.assert_end();
+        start.elapsed()
+    });
+    scene.house.close(&scene.channel, ms(3000));
+    assert_eq!(scene.calls.answer(1).body.bytes, b"answered"[..]);
+    assert_eq!(scene.calls.failure(0).code, Code::Unavailable);
+    let waited = answer.join().unwrap();
+    assert!(waited < ms(1500), "{waited:?}");
 }
 
 #[test]

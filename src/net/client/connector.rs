@@ -204,7 +204,7 @@ impl Line {
         if closed {
             return true;
         }
-        let life = Arc::clone(&connection).run(stream, Arc::clone(&self.lane), BytesMut::new());
+        let life = Arc::clone(&connection).run(stream, self.lane(), BytesMut::new());
         let mut life = self.runtime.spawn(life);
         tokio::select! {
             // It ends by a panic or a shutdown of the runtime, too, which changes nothing here.

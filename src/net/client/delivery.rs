@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use crate::call::{Answer, Ended, Outbound, Waiter, is_refused};
-use crate::net::calling::NotSent;
+use crate::net::calling::{NotSent, largest_id};
 use crate::net::client::line::{Line, State};
 use crate::net::client::pursuit::Waiting;
 use crate::net::connection::{Connection, locked};
@@ -157,13 +157,20 @@ impl Line {
         let call = Arc::new(call);
         // Calls that wait come first: a connection's calls keep their order.
         let ready = match &self.standing().state {
-            State::Closed => {
-                waiter.tell(Ended::Failed(self.closed()));
+            State::Closed => Err(self.closed()),
+            _ if self.waiting.load(Ordering::SeqCst) > 0 => Ok(None),
+            State::Ready(connection) if connection.takes_calls() => {
+                Ok(Some(Arc::clone(connection)))
+            }
+            _ => Ok(None),
+        };
+        // Told without the lock: who hears it may look at the line.
+        let ready = match ready {
+            Ok(ready) => ready,
+            Err(closed) => {
+                waiter.tell(Ended::Failed(closed));
                 return delivery;
             }
-            _ if self.waiting.load(Ordering::SeqCst) > 0 => None,
-            State::Ready(connection) if connection.takes_calls() => Some(Arc::clone(connection)),
-            _ => None,
         };
         let telling = Telling(Some(waiter));
         let Some(connection) = ready else {
@@ -187,14 +194,18 @@ impl Line {
         delivery
     }
 
-    /// Finds out whether a call can be sent at all, without a connection.
+    /// Finds out whether a call can be sent at all, without a connection: as the first one of a
+    /// connection and with the largest id, so that it is not found to be too large later on.
     fn check(&self, call: &Outbound) -> Result<(), EncodeError> {
+        let left = |deadline: std::time::Instant| {
+            deadline.saturating_duration_since(Instant::now().into())
+        };
         let outgoing = OutgoingCall {
             method: &call.method,
-            id: Some(0),
-            timeout: None,
+            id: Some(largest_id(self.terms.codec.traits())),
+            timeout: call.deadline.map(left),
             body: &call.body,
-            extras: &call.extras,
+            extras: &self.terms.greet(&call.extras),
         };
         self.terms.codec.call_head(&outgoing).map(drop)
     }

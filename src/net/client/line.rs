@@ -10,7 +10,7 @@ use tokio::sync::{Mutex as FairMutex, Notify};
 use tokio::time::{Instant, sleep};
 
 use crate::call::{CloseKind, CloseReason, Lane, Link as _};
-use crate::net::client::{ChannelOptions, Target};
+use crate::net::client::{ChannelOptions, Serving, Target};
 use crate::net::connection::{Connection, Terms, locked};
 use crate::status::{Code, Status};
 
@@ -48,7 +48,10 @@ pub(super) struct Line {
     pub(super) target: Target,
     pub(super) options: ChannelOptions,
     pub(super) terms: Arc<Terms>,
-    pub(super) lane: Arc<Lane>,
+    /// What the peer's calls are handed to, and who runs them.
+    pub(super) serving: Serving,
+    /// Where they wait, for each connection.
+    pub(super) lanes: Mutex<Vec<Weak<Lane>>>,
     pub(super) runtime: Handle,
     pub(super) standing: Mutex<Standing>,
     pub(super) changed: Notify,
@@ -58,7 +61,9 @@ pub(super) struct Line {
     pub(super) order: FairMutex<()>,
     /// How many of them there are.
     pub(super) waiting: AtomicUsize,
-    /// Bytes of their requests.
+    /// Calls that pause before another try; others pass them.
+    pub(super) pausing: AtomicUsize,
+    /// Bytes of both.
     pub(super) waiting_bytes: AtomicUsize,
     /// Connections that take no new calls and still have some under way.
     pub(super) left: Mutex<Vec<Weak<Connection>>>,
@@ -73,13 +78,13 @@ impl fmt::Debug for Line {
 }
 
 impl Line {
-    /// A line to `target`, not connected yet. Events of its connections go to `lane`.
+    /// A line to `target`, not connected yet. Events of its connections go to `serving`.
     pub(super) fn new(
         runtime: Handle,
         target: Target,
         options: ChannelOptions,
         terms: Arc<Terms>,
-        lane: Arc<Lane>,
+        serving: Serving,
     ) -> Arc<Self> {
         let standing = Standing {
             state: State::Idle,
@@ -92,13 +97,15 @@ impl Line {
             target,
             options,
             terms,
-            lane,
+            serving,
+            lanes: Mutex::default(),
             runtime,
             standing: Mutex::new(standing),
             changed: Notify::new(),
             hurry: Notify::new(),
             order: FairMutex::new(()),
             waiting: AtomicUsize::new(0),
+            pausing: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
             left: Mutex::default(),
         })
@@ -120,7 +127,19 @@ impl Line {
 
     /// How many calls of the peer wait to be run.
     pub(super) fn queued_calls(&self) -> usize {
-        self.lane.queued_calls()
+        let lanes = locked(&self.lanes);
+        let lanes = lanes.iter().filter_map(Weak::upgrade);
+        lanes.map(|lane| lane.queued_calls()).sum()
+    }
+
+    /// A lane for the calls of one connection, so that what hangs there holds up no other.
+    pub(super) fn lane(&self) -> Arc<Lane> {
+        let Serving { session, processor } = &self.serving;
+        let lane = Lane::new(Arc::clone(session), Arc::clone(processor));
+        let mut lanes = locked(&self.lanes);
+        lanes.retain(|other| other.strong_count() > 0);
+        lanes.push(Arc::downgrade(&lane));
+        lane
     }
 
     /// Cuts the connection, so that the next call makes a new one.
@@ -170,5 +189,57 @@ impl Line {
             Code::Unavailable,
             format!("the channel is closed (it led to {})", self.target),
         )
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::call::{Event, Journal, Link, Processor, Session, Turn};
+    use crate::metrics::Counters;
+    use crate::net::address::Address;
+    use crate::net::connection::{Offer, Role};
+    use crate::wire::baidu_std::BaiduStdCodec;
+    use crate::wire::limits;
+
+    #[derive(Debug)]
+    struct Deaf;
+
+    impl Session for Deaf {
+        fn handle(&self, _: &Arc<dyn Link>, _: Event, _: &mut Turn<'_>) {}
+    }
+
+    /// A line to nowhere.
+    pub(crate) fn line(runtime: &Handle) -> Arc<Line> {
+        let terms = Terms {
+            codec: Arc::new(BaiduStdCodec::new(limits::MESSAGE_BYTES)),
+            coalesce: true,
+            close_on_bad_body: true,
+            role: Role::Caller {
+                credential: Mutex::new(Bytes::new()),
+            },
+            offer: Offer::Nothing,
+            counters: Arc::new(Counters::default()),
+            journal: Arc::new(Journal::default()),
+        };
+        let options = ChannelOptions {
+            wait_for_ready: true,
+            keep_connected: false,
+            connect_timeout: Duration::from_secs(1),
+            backoff_min: Duration::from_millis(5),
+            backoff_max: Duration::from_millis(50),
+            max_retry: 3,
+            pooled: None,
+        };
+        let target = Target::Address(Address::Unix("/nowhere".into()));
+        let serving = Serving {
+            session: Arc::new(Deaf),
+            processor: Arc::new(Processor::default()),
+        };
+        Line::new(runtime.clone(), target, options, Arc::new(terms), serving)
     }
 }

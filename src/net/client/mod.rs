@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::call::{Lane, Outbound, Waiter};
+use crate::call::{Outbound, Processor, Session, Waiter};
 use crate::net::address::Address;
 use crate::net::client::line::Line;
 use crate::net::client::pool::Pool;
@@ -60,6 +60,15 @@ impl fmt::Display for Target {
     }
 }
 
+/// What serves the calls that peers make back.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// What their events are handed to, those of all connections.
+    pub session: Arc<dyn Session>,
+    /// Whose workers run them.
+    pub processor: Arc<Processor>,
+}
+
 /// The lines of a channel.
 #[derive(Debug)]
 enum Lines {
@@ -74,14 +83,14 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// A channel to `target`, not connected yet. Events of its connections go to `lane`.
+    /// A channel to `target`, not connected yet. Events of its connections go to `serving`.
     #[must_use]
     pub fn new(
         runtime: Handle,
         target: Target,
         options: ChannelOptions,
         terms: Arc<Terms>,
-        lane: Arc<Lane>,
+        serving: Serving,
     ) -> Self {
         let pooled = options.pooled;
         let open = move || {
@@ -91,7 +100,7 @@ impl Channel {
                 target,
                 options.clone(),
                 Arc::clone(&terms),
-                Arc::clone(&lane),
+                serving.clone(),
             )
         };
         let lines = match pooled {

@@ -1,8 +1,11 @@
 //! Connections with one call each: a large answer never stands before a small one.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
 
 use crate::call::{Ended, Outbound, Waiter};
 use crate::net::client::Delivery;
@@ -19,8 +22,10 @@ type OpenLine = Box<dyn Fn() -> Arc<Line> + Send + Sync>;
 struct Stock {
     /// Lines that carry no call, the one that was used last at the end.
     idle: Vec<(Arc<Line>, Instant)>,
-    /// Lines that carry one.
-    busy: Vec<Arc<Line>>,
+    /// Lines that carry one, by its number.
+    busy: HashMap<u64, Arc<Line>>,
+    /// How many calls there were.
+    calls: u64,
     closed: bool,
 }
 
@@ -49,18 +54,13 @@ impl Pool {
         })
     }
 
-    /// A line for one call, the one that was used last.
-    fn take(&self) -> Result<Arc<Line>, Status> {
-        let mut stock = locked(&self.stock);
-        let fresh = Instant::now().checked_sub(IDLE);
-        let stale = stock
-            .idle
-            .iter()
-            .take_while(|(_, used)| fresh.is_some_and(|fresh| *used < fresh))
-            .count();
-        for (line, _) in stock.idle.drain(..stale) {
+    /// A line for one call, the one that was used last, and the number of the call.
+    fn take(&self) -> Result<(u64, Arc<Line>), Status> {
+        // No lock of a line is taken under that of the stock.
+        for line in self.stale() {
             line.cut();
         }
+        let mut stock = locked(&self.stock);
         if stock.closed || stock.busy.len() >= self.most {
             let text = format!("all {} connections of the pool are busy", self.most);
             let code = Code::ResourceExhausted;
@@ -74,18 +74,32 @@ impl Pool {
             .idle
             .pop()
             .map_or_else(|| (self.open)(), |(line, _)| line);
-        stock.busy.push(Arc::clone(&line));
-        Ok(line)
+        stock.calls += 1;
+        let call = stock.calls;
+        stock.busy.insert(call, Arc::clone(&line));
+        Ok((call, line))
     }
 
-    /// Takes a line back. One whose call ended without an answer is not used again: the answer
-    /// may still come.
-    fn give_back(&self, line: &Arc<Line>, answered: bool) {
+    /// Takes out the lines that nobody has used for long.
+    fn stale(&self) -> Vec<Arc<Line>> {
+        let mut stock = locked(&self.stock);
+        let fresh = Instant::now().checked_sub(IDLE);
+        let stale = stock
+            .idle
+            .iter()
+            .take_while(|(_, used)| fresh.is_some_and(|fresh| *used < fresh))
+            .count();
+        stock.idle.drain(..stale).map(|(line, _)| line).collect()
+    }
+
+    /// Takes a line back from a call. One whose call ended without an answer is not used again: the
+    /// answer may still come.
+    fn give_back(&self, call: u64, line: &Arc<Line>, answered: bool) {
         if !answered {
             line.cut();
         }
         let mut stock = locked(&self.stock);
-        stock.busy.retain(|other| !Arc::ptr_eq(other, line));
+        stock.busy.remove(&call);
         if !stock.closed {
             stock.idle.push((Arc::clone(line), Instant::now()));
         }
@@ -104,8 +118,8 @@ impl Pool {
         waiter: Waiter,
         work: impl FnOnce(&Arc<Line>, Waiter) -> Delivery,
     ) -> Delivery {
-        let line = match self.take() {
-            Ok(line) => line,
+        let (call, line) = match self.take() {
+            Ok(taken) => taken,
             Err(status) => {
                 waiter.tell(Ended::Failed(status));
                 return Delivery::ended();
@@ -117,31 +131,92 @@ impl Pool {
                 Ended::Answered(_) | Ended::Denied(..) | Ended::Invalid(_) => true,
                 Ended::Failed(_) | Ended::Unsent(_) => false,
             };
-            pool.give_back(&used, answered);
+            pool.give_back(call, &used, answered);
             waiter.tell(end);
         });
         work(&line, waiter)
     }
 
     pub(super) fn is_connected(&self) -> bool {
+        self.lines().iter().any(|line| line.is_connected())
+    }
+
+    fn lines(&self) -> Vec<Arc<Line>> {
         let stock = locked(&self.stock);
         let idle = stock.idle.iter().map(|(line, _)| line);
-        idle.chain(&stock.busy).any(|line| line.is_connected())
+        idle.chain(stock.busy.values()).cloned().collect()
     }
 
     pub(super) async fn close(&self, grace: Duration) {
         let lines: Vec<_> = {
             let mut stock = locked(&self.stock);
             stock.closed = true;
-            let idle = std::mem::take(&mut stock.idle)
-                .into_iter()
-                .map(|(line, _)| line);
-            idle.chain(stock.busy.iter().cloned()).collect()
+            let idle = std::mem::take(&mut stock.idle);
+            let idle = idle.into_iter().map(|(line, _)| line);
+            idle.chain(stock.busy.values().cloned()).collect()
         };
-        let ends = tokio::time::Instant::now() + grace;
+        // Side by side: each has the whole of the grace.
+        let mut closing = JoinSet::new();
         for line in lines {
-            let left = ends.saturating_duration_since(tokio::time::Instant::now());
-            line.close(left).await;
+            closing.spawn(async move { line.close(grace).await });
+        }
+        closing.join_all().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use super::*;
+    use crate::net::Runtime;
+    use crate::net::client::line::State;
+    use crate::net::client::line::tests::line;
+    use crate::wire::{Extras, MethodName, Payload};
+
+    /// A pool whose lines are closed before their first call is made, as by a close that comes
+    /// in between.
+    fn closed(runtime: &Runtime) -> Arc<Pool> {
+        let handle = runtime.handle();
+        let open = move || {
+            let line = line(&handle);
+            line.change(|standing| standing.state = State::Closed);
+            line
+        };
+        Pool::new(2, Box::new(open))
+    }
+
+    #[test]
+    fn a_line_that_is_closed_is_told_of_without_standing_in_its_own_way() {
+        let (told, heard) = channel();
+        thread::spawn(move || {
+            let runtime = Runtime::start().unwrap();
+            let pool = closed(&runtime);
+            for _ in 0..3 {
+                let told = told.clone();
+                let waiter = Waiter::new(move |end| told.send(end).unwrap());
+                let name = MethodName {
+                    service: "game.Desk".to_owned(),
+                    method: "echo".to_owned(),
+                    index: 0,
+                };
+                let call = Outbound {
+                    method: Arc::new(name),
+                    body: Payload::default(),
+                    extras: Extras::default(),
+                    deadline: None,
+                };
+                drop(pool.call(call, waiter));
+            }
+        });
+        for _ in 0..3 {
+            let end = heard.recv_timeout(Duration::from_secs(5));
+            let Ok(Ended::Failed(status)) = end else {
+                panic!("{end:?}")
+            };
+            assert_eq!(status.code, Code::Unavailable);
+            assert!(status.text.contains("is closed"), "{status}");
         }
     }
 }

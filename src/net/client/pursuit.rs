@@ -19,7 +19,7 @@ use crate::net::connection::{Connection, locked};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
 
-/// Calls of one line that may wait for a connection or for room.
+/// Calls of one line that may wait for a connection, for room or for another try.
 const WAITING_CALLS: usize = 4096;
 /// Bytes of requests that may wait so.
 const WAITING_BYTES: usize = 64 * 1024 * 1024;
@@ -34,6 +34,8 @@ const LAST_CHANCE: Duration = Duration::from_millis(200);
 pub(super) struct Waiting {
     line: Arc<Line>,
     bytes: usize,
+    /// It pauses, and others pass it.
+    aside: bool,
 }
 
 impl Waiting {
@@ -43,12 +45,29 @@ impl Waiting {
         Self {
             line: Arc::clone(line),
             bytes,
+            aside: false,
         }
+    }
+
+    /// Lets others pass, or no longer.
+    fn stand_aside(&mut self, aside: bool) {
+        let Line {
+            waiting, pausing, ..
+        } = &*self.line;
+        if aside && !self.aside {
+            pausing.fetch_add(1, Ordering::SeqCst);
+            waiting.fetch_sub(1, Ordering::SeqCst);
+        } else if !aside && self.aside {
+            waiting.fetch_add(1, Ordering::SeqCst);
+            pausing.fetch_sub(1, Ordering::SeqCst);
+        }
+        self.aside = aside;
     }
 
     /// Refused when too many wait, or too much; one alone may be of any size.
     fn admitted(&self) -> Result<(), Status> {
-        let calls = self.line.waiting.load(Ordering::SeqCst);
+        let (waiting, pausing) = (&self.line.waiting, &self.line.pausing);
+        let calls = waiting.load(Ordering::SeqCst) + pausing.load(Ordering::SeqCst);
         let bytes = self.line.waiting_bytes.load(Ordering::SeqCst);
         if calls <= WAITING_CALLS && (calls == 1 || bytes <= WAITING_BYTES) {
             return Ok(());
@@ -63,6 +82,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        self.stand_aside(false);
         self.line.waiting.fetch_sub(1, Ordering::SeqCst);
         self.line
             .waiting_bytes
@@ -144,7 +164,7 @@ impl Line {
         telling: Telling,
         delivery: &Delivery,
     ) {
-        let waiting = Waiting::new(self, call.body.bytes.len());
+        let waiting = Waiting::new(self, call.weight());
         if let Err(refusal) = waiting.admitted() {
             return telling.tell(Ended::Failed(refusal));
         }
@@ -203,14 +223,27 @@ fn is_overload(status: &Status) -> bool {
 }
 
 impl Pursuit {
+    /// Counts the call among those that wait, unless it is counted already.
+    fn wait(&mut self) -> Result<&mut Waiting, Status> {
+        let waiting = if let Some(waiting) = self.waiting.take() {
+            waiting
+        } else {
+            let waiting = Waiting::new(&self.line, self.call.weight());
+            waiting.admitted()?;
+            waiting
+        };
+        Ok(self.waiting.insert(waiting))
+    }
+
     /// Tries until the call has ended and that was told, or cannot be made.
     async fn run(&mut self) -> Result<(), Status> {
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         loop {
             if std::mem::take(&mut self.overloaded) {
                 // Others need not wait for this one's pause.
-                self.waiting = None;
+                self.wait()?.stand_aside(true);
                 sleep(backoff.next(fastrand::f64())).await;
+                self.wait()?.stand_aside(false);
             }
             if self.refused > 0 {
                 Counters::count(&self.line.terms.counters.retries);
@@ -239,6 +272,14 @@ impl Pursuit {
                     Some(Again::Refused(status))
                 }
                 end => {
+                    // Who made the call was told that it is under way, and takes no mistake.
+                    let end = match end {
+                        Ended::Invalid(error) => failed(
+                            Code::InvalidArgument,
+                            format!("the call cannot be sent: {error}"),
+                        ),
+                        end => end,
+                    };
                     let reply = matches!(end, Ended::Answered(_) | Ended::Denied(..));
                     if !untold.tell(end) && reply {
                         Counters::count(&counters.late_replies);
@@ -253,10 +294,9 @@ impl Pursuit {
 
     /// Makes one try; why there must be another one, if so.
     async fn once(&mut self) -> Result<Option<Again>, Status> {
-        let line = Arc::clone(&self.line);
-        let bytes = self.call.body.bytes.len();
+        self.wait()?;
         let waiting = self.waiting.take();
-        let waiting = waiting.unwrap_or_else(|| Waiting::new(&line, bytes));
+        let line = Arc::clone(&self.line);
         let turn = line.order.lock().await;
         let (connection, number, end) = self.send().await?;
         *locked(&self.progress) = Progress::Sent;

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use _core::call::{Admission, Journal, Lane, Limits, Processor, Session};
+use _core::call::{Admission, Journal, Limits, Processor, Session};
 use _core::metrics::{Counters, Value};
 use _core::net::Runtime;
 use _core::net::address::Address;
-use _core::net::client::{Channel, ChannelOptions, Target};
+use _core::net::client::{Channel, ChannelOptions, Serving, Target};
 use _core::net::connection::{Offer, Role, Terms};
 use _core::net::server::{Cut, Listener, OpenSession, Server};
 use _core::wire::baidu_std::BaiduStdCodec;
@@ -223,9 +223,10 @@ impl House {
     ) -> Arc<Channel> {
         let credential = Mutex::new(Bytes::from_static(credential));
         let terms = self.terms(codec, Role::Caller { credential }, offer);
-        let lane = Lane::new(session, Arc::clone(&self.processor));
+        let processor = Arc::clone(&self.processor);
+        let serving = Serving { session, processor };
         let handle = self.runtime().handle();
-        Arc::new(Channel::new(handle, target, options, terms, lane))
+        Arc::new(Channel::new(handle, target, options, terms, serving))
     }
 
     /// A channel of the one-way wire.
