@@ -3,10 +3,13 @@
 
 mod support;
 
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use _core::call::{CloseKind, GOAWAY};
+use _core::net::Stream;
 use _core::net::server::Cut;
 use _core::status::Code;
 use _core::wire::Extras;
@@ -156,4 +159,36 @@ fn a_stop_lets_go_of_callers_whose_protocol_is_not_known() {
     slow.assert_end();
     assert_eq!(stopping.join().unwrap(), Cut::default());
     assert_eq!(place.desk.happened(), []);
+}
+
+/// Hands a connection to a server, as the acceptor does; its other end.
+fn welcome(place: &Place) -> UnixStream {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let (server, handle) = (Arc::clone(&place.server), place.house.runtime().handle());
+    let accepted = async move {
+        let stream = Stream::Unix(tokio::net::UnixStream::from_std(theirs).unwrap());
+        server.welcome(&handle, stream, "somebody".to_owned());
+    };
+    place.house.runtime().run(accepted).unwrap();
+    ours
+}
+
+#[test]
+fn a_connection_that_was_accepted_just_before_the_end_is_cut_like_the_others() {
+    for abandoned in [false, true] {
+        let place = Place::new(&baidu());
+        // Its task begins when the others have been cut.
+        if abandoned {
+            place.server.abandon();
+        } else {
+            place.house.stop(&place.server, Duration::ZERO);
+        }
+        let mut late = Peer::unix(welcome(&place));
+        assert_eq!(late.drain_bytes(), b"");
+        eventually("the end", || place.house.count("connections") == 0);
+        place
+            .house
+            .counted("disconnects_total", &[("server_stopped", 1)]);
+    }
 }

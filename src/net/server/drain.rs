@@ -68,7 +68,7 @@ fn discard(lane: &Lane) -> usize {
     calls.len()
 }
 
-fn stopped() -> CloseReason {
+pub(super) fn stopped() -> CloseReason {
     CloseReason::new(CloseKind::ServerStopped, "the server stopped")
 }
 
@@ -94,7 +94,7 @@ impl Server {
         let mut members = self.members();
         while !members.is_empty()
             && start.elapsed() < grace
-            && !self.abandoned.load(Ordering::Relaxed)
+            && !self.abandoned.load(Ordering::Acquire)
         {
             let late = start.elapsed() >= grace / 2;
             for member in &members {
@@ -104,12 +104,14 @@ impl Server {
             sleep(TICK).await;
             members = self.members();
         }
-        self.cut(members).await
+        self.cut().await
     }
 
-    async fn cut(&self, members: Vec<Member>) -> Cut {
+    async fn cut(&self) -> Cut {
+        // Before the look: who comes after it finds this.
+        self.abandoned.store(true, Ordering::Release);
         let mut cut = Cut::default();
-        for Member { connection, lane } in &members {
+        for Member { connection, lane } in &self.members() {
             cut.connections += usize::from(connection.is_alive());
             cut.calls += discard(lane);
             connection.abort(stopped());
@@ -126,7 +128,7 @@ impl Server {
     pub fn abandon(&self) {
         self.stopping.store(true, Ordering::Release);
         self.stopped.notify_waiters();
-        self.abandoned.store(true, Ordering::Relaxed);
+        self.abandoned.store(true, Ordering::Release);
         if let Some(task) = locked(&self.accepting).take() {
             task.abort();
         }

@@ -7,6 +7,8 @@ mod sniffing;
 pub use acceptor::Listener;
 pub use drain::Cut;
 
+use drain::stopped;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
@@ -19,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::call::{Lane, Processor, Session};
+use crate::call::{Lane, Link as _, Processor, Session};
 use crate::net::Stream;
 use crate::net::connection::{Connection, Terms, locked};
 
@@ -115,6 +117,10 @@ impl Server {
         };
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         locked(&self.members).insert(id, member);
+        if self.abandoned.load(Ordering::Acquire) {
+            // Whoever cut the others may not have seen this one.
+            connection.abort(stopped());
+        }
         connection.run(stream, Arc::clone(&lane), buffer).await;
         poll_fn(|context| lane.poll_idle(context)).await;
         locked(&self.members).remove(&id);
