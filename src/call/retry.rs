@@ -6,7 +6,8 @@ use crate::status::Status;
 use crate::wire::baidu_std::errno;
 
 /// Whether a server says by this that it did not run the call: it stops, or has too much to do.
-/// What a handler said is never taken for that, since handlers' codes go by other numbers.
+/// What a handler said is never taken for that: its codes go by other numbers, and so do these two
+/// when a handler of ours chooses them.
 #[must_use]
 pub fn is_refused(status: &Status) -> bool {
     matches!(status.native, Some(errno::ELOGOFF | errno::ELIMIT))

@@ -22,6 +22,7 @@ use tokio::time::sleep;
 use crate::call::Ended;
 use crate::python::answer;
 use crate::python::watch::Watch;
+use crate::status::{Code, Status};
 
 /// One call of a callable.
 #[derive(Debug)]
@@ -56,12 +57,8 @@ pub(super) enum Callback {
 pub(super) type ReadyCall<'py> = (Py<PyAny>, Bound<'py, PyAny>);
 
 impl Callback {
-    /// Adds what is to be called to `ready`.
-    pub(super) fn prepare<'py>(
-        self,
-        py: Python<'py>,
-        ready: &mut Vec<ReadyCall<'py>>,
-    ) -> PyResult<()> {
+    /// Adds what is to be called to `ready`. What fails here is reported, and harms no other one.
+    fn prepare<'py>(self, py: Python<'py>, ready: &mut Vec<ReadyCall<'py>>) {
         let nothing = || PyTuple::empty(py).into_any();
         match self {
             Self::Plain(callable) => ready.push((callable, nothing())),
@@ -81,11 +78,27 @@ impl Callback {
                 peer,
                 limit,
             } => {
-                let args = answer::received(py, end, &peer, limit)?;
-                ready.push((callable, args.into_bound_py_any(py)?));
+                let told = |end| answer::received(py, end, &peer, limit)?.into_bound_py_any(py);
+                let args = told(end).or_else(|error| {
+                    // Whoever waits for the end is to hear of one.
+                    let text = format!("the end of the call cannot be told: {error}");
+                    told(Ended::Failed(Status::new(Code::Internal, text)))
+                });
+                match args {
+                    Ok(args) => ready.push((callable, args)),
+                    Err(error) => error.write_unraisable(py, Some(callable.bind(py))),
+                }
             }
         }
-        Ok(())
+    }
+
+    /// The same for many.
+    pub(super) fn prepared(py: Python<'_>, callbacks: VecDeque<Self>) -> Vec<ReadyCall<'_>> {
+        let mut ready = Vec::new();
+        for callback in callbacks {
+            callback.prepare(py, &mut ready);
+        }
+        ready
     }
 }
 

@@ -18,6 +18,7 @@ use crate::python::errors::Described;
 use crate::python::servicing::Servicing;
 use crate::python::watch::Watch;
 use crate::status::{Code, Status};
+use crate::wire::baidu_std::errno;
 use crate::wire::compress::Compression;
 use crate::wire::{Answers, Extras, Parts};
 
@@ -149,7 +150,11 @@ impl ServerController {
     /// Ends the call with what its handler raised, and writes that down; an `RpcError` is an
     /// answer and needs no traceback.
     pub(super) fn raised(&self, py: Python<'_>, error: PyErr) {
-        let Described { status, is_answer } = Described::of(py, &error);
+        let Described {
+            mut status,
+            is_answer,
+        } = Described::of(py, &error);
+        status.native = status.native.map(errno::chosen);
         let line = self.failure_line("handler raised", &status);
         let told = if is_answer || self.servicing.expose_errors {
             status

@@ -84,6 +84,11 @@ impl Invoker {
             extras,
             ticket,
         } = call;
+        // Before anything that takes time: whoever runs is counted, though the call ends meanwhile.
+        let permit = ticket.permit();
+        if ticket.is_ended() {
+            return;
+        }
         // The numbers were held against these tables when the frame came in.
         let Some((channel, binding)) = self.served(py, link, place.service) else {
             let text = "the connection is being ended";
@@ -106,7 +111,6 @@ impl Invoker {
                 return self.bad_body(link, &ticket, text);
             }
         };
-        let permit = ticket.permit();
         let controller = ServerController::new(
             Arc::clone(&self.servicing),
             ticket,

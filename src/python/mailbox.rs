@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use crate::python::callbacks::{Bell, Callbacks, ReadyCall};
+use crate::python::callbacks::{Bell, Callback, Callbacks, ReadyCall};
 use crate::python::process::Process;
 use crate::python::{enter, fd};
 
@@ -40,12 +40,8 @@ impl Mailbox {
     }
 
     /// All that is there, without waiting: `(callable, args)` each.
-    fn take<'py>(&self, py: Python<'py>) -> PyResult<Vec<ReadyCall<'py>>> {
+    fn take<'py>(&self, py: Python<'py>) -> Vec<ReadyCall<'py>> {
         enter::gate(py);
-        let mut ready = Vec::new();
-        for callback in self.callbacks.take_now() {
-            callback.prepare(py, &mut ready)?;
-        }
-        Ok(ready)
+        Callback::prepared(py, self.callbacks.take_now())
     }
 }

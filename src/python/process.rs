@@ -62,25 +62,15 @@ impl Process {
     }
 
     /// Waits for callbacks: `(callable, args)` each; None when closed and empty.
-    fn next_callbacks<'py>(&self, py: Python<'py>) -> PyResult<Option<Vec<ReadyCall<'py>>>> {
-        let Some(callbacks) = py.detach(|| self.callbacks.take()) else {
-            return Ok(None);
-        };
+    fn next_callbacks<'py>(&self, py: Python<'py>) -> Option<Vec<ReadyCall<'py>>> {
+        let callbacks = py.detach(|| self.callbacks.take())?;
         enter::gate(py);
-        let mut ready = Vec::new();
-        for callback in callbacks {
-            callback.prepare(py, &mut ready)?;
-        }
-        Ok(Some(ready))
+        Some(Callback::prepared(py, callbacks))
     }
 
     /// The callbacks that are there, without waiting: `(callable, args)` each.
-    fn take_callbacks<'py>(&self, py: Python<'py>) -> PyResult<Vec<ReadyCall<'py>>> {
-        let mut ready = Vec::new();
-        for callback in self.callbacks.take_now() {
-            callback.prepare(py, &mut ready)?;
-        }
-        Ok(ready)
+    fn take_callbacks<'py>(&self, py: Python<'py>) -> Vec<ReadyCall<'py>> {
+        Callback::prepared(py, self.callbacks.take_now())
     }
 
     /// Has `function(*args)` called by the callbacks' thread.

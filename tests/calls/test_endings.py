@@ -12,6 +12,8 @@ import pytest
 from callmethod import ChannelOptions, Code, Controller, Indexed, RpcError
 from testing_pb2 import Number, Numbers_Stub
 
+HELLO = Number(value=1)
+
 
 class Scene:
     """A call under way and what its end may come from."""
@@ -252,3 +254,69 @@ def test_a_long_text_of_a_failure_costs_no_other_call(way, size, pair, protocol,
     assert ended.wait(10)
     assert other.code is Code.OK
     assert channel.stats()["connects_total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sent", "code"),
+    [
+        (2003, 5014, Code.UNAVAILABLE),
+        (2004, 5008, Code.RESOURCE_EXHAUSTED),
+        (2001, 2001, Code.INTERNAL),
+    ],
+)
+def test_a_call_that_was_run_is_not_made_again_whatever_its_handler_says(
+    chosen, sent, code, face, pair, numbers
+):
+    ran = []
+
+    def push(controller, request, done):
+        ran.append(request.value)
+        raise RpcError(Code.NOT_FOUND, "as chosen", native_code=chosen)
+
+    server, channel = pair(numbers(push=push, twice=lambda _, request, done: done(request)))
+    controller = Controller()
+    _, error = face.call(channel, "push", controller, HELLO)
+    assert (controller.code, controller.native_code) == (code, sent)
+    assert controller.ErrorText() == "as chosen"
+    if face.raises:
+        assert (error.code, error.native_code) == (code, sent)
+    assert face.call(channel, "twice", None, HELLO) == (HELLO, None)
+    assert ran == [1]
+    assert channel.stats()["retries_total"] == 0
+    assert channel.stats()["connects_total"] == 1
+    assert server.stats()["calls_total"] == {"ok": 1, "NOT_FOUND": 1}
+
+
+def test_an_end_that_cannot_be_told_takes_no_other_along(
+    face, pair, answers, wait_until, monkeypatch
+):
+    _, channel = pair(answers)
+    init = RpcError.__init__
+
+    def poisoned(self, code, text="", peer=None, native_code=None):
+        if text == "poison":
+            raise MemoryError("no room for that")
+        init(self, code, text, peer, native_code)
+
+    monkeypatch.setattr(RpcError, "__init__", poisoned)
+    controllers = [Controller(timeout=20) for _ in range(9)]
+    calls = [
+        face.start(channel, "twice", controller, Number(value=place))
+        for place, controller in enumerate(controllers)
+    ]
+    wait_until(lambda: len(answers.held) == 9)
+    for place, (controller, request, done) in enumerate(answers.held):
+        if place % 3 == 1:
+            controller.SetFailed("poison")
+        done(request)
+    answers.held.clear()
+    poison = {request for request in range(9) if answers.values.index(request) % 3 == 1}
+    for place, call in enumerate(calls):
+        response, error = call.outcome()
+        if place not in poison:
+            assert (response, error) == (Number(value=place), None)
+            continue
+        assert response is None
+        if face.raises and not isinstance(error, MemoryError):
+            assert error.code is Code.INTERNAL
+            assert "no room for that" in error.text

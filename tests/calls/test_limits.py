@@ -567,3 +567,37 @@ def test_several_services_and_the_indexed_protocol() -> None:
         server.add_service(Single3())
         with pytest.raises(ValueError, match="service="):
             server.start()
+
+
+def test_a_handler_counts_though_the_deadline_passed_while_its_request_was_read(
+    server_factory: Callable[..., callmethod.Server],
+    channel_factory: Callable[..., callmethod.Channel],
+    wait_until: Callable[..., Any],
+) -> None:
+    class Slow:
+        DESCRIPTOR = Number.DESCRIPTOR
+
+        @staticmethod
+        def FromString(body: bytes) -> Number:
+            time.sleep(0.3)
+            return Number.FromString(body)
+
+    class Service(Gate):
+        def GetRequestClass(self, method_descriptor: Any) -> Any:
+            return Slow if method_descriptor.name == "push" else Number
+
+    gate = Service(hold_the_worker=True)
+    server = server_factory(gate, protocols=None, options=ServerOptions(max_concurrency=1))
+    options = ChannelOptions(max_retry=0)
+    stub = Numbers_Stub(channel_factory(server.address, protocol=BaiduStd(), options=options))
+    try:
+        with pytest.raises(RpcError) as caught:
+            stub.push(Controller(timeout=0.1), Number(value=1))
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        wait_until(lambda: gate.ran == [1])
+        with pytest.raises(RpcError) as caught:
+            stub.twice(None, Number(value=2))
+        assert caught.value.code is Code.RESOURCE_EXHAUSTED
+    finally:
+        gate.open()
+    wait_until(lambda: server.stats()["calls_in_flight"] == 0)

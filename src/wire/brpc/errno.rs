@@ -83,6 +83,17 @@ pub fn code_of(native: i32) -> Code {
     }
 }
 
+/// The number to send for one that a handler chose. Those by which a server says that it did not
+/// run a call would have the call made again, though its handler ran: the code that they stand for
+/// is sent as a handler's code is.
+#[must_use]
+pub fn chosen(native: i32) -> i32 {
+    match native {
+        ELOGOFF | ELIMIT => CODES + i32::from(code_of(native).number()),
+        native => native,
+    }
+}
+
 /// The number to send for a failure, never 0, which would say that the call succeeded: its own, or
 /// else that of its code.
 #[must_use]
@@ -157,6 +168,17 @@ mod tests {
         for code in Code::ALL {
             let native = native_of(&Status::new(code, ""));
             assert!(!retried.contains(&native), "{code}");
+        }
+    }
+
+    #[test]
+    fn no_handler_says_that_its_call_was_not_run() {
+        assert_eq!(
+            [ELOGOFF, ELIMIT, 1234, 2].map(chosen),
+            [5014, 5008, 1234, 2]
+        );
+        for native in [ELOGOFF, ELIMIT] {
+            assert_eq!(code_of(chosen(native)), code_of(native));
         }
     }
 
