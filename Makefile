@@ -67,8 +67,8 @@ test-rust: ## the Rust core without Python (nextest where it is installed)
 	cargo test $(NO_PYTHON) --doc
 test-python: .venv/.developed build/proto/.made ## the Python suite against the development build
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
-test-matrix: build/wheel/.made build/proto/.made ## the suite on each Python x protobuf (PYTHONS=, PROTOBUFS=)
-	$(BIN)/python scripts/test_matrix.py build/wheel/*.whl
+test-matrix: $(CRATE) .venv/.build-needs build/proto/.made ## the suite on each Python x protobuf (PYTHONS=, PROTOBUFS=)
+	$(BIN)/python scripts/test_matrix.py
 
 ##@ Check
 .PHONY: lint lint-source lint-rust lint-python lint-types fmt

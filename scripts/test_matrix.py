@@ -1,10 +1,10 @@
 """Run the test suite on every Python x protobuf x implementation of protobuf.
 
-Usage: python scripts/test_matrix.py WHEEL      (`make test-matrix` builds the wheel first)
+Usage: python scripts/test_matrix.py      (`make test-matrix` makes what it needs first)
 
-One abi3 wheel is installed in a virtual environment for each pair of Python and protobuf, under
-build/matrix/; they are kept, and a second run installs only what has changed. A cell is one run of
-pytest in one of them. Two run at a time.
+A release wheel is built for each Python and installed in a virtual environment for each pair of
+Python and protobuf, under build/matrix/; they are kept, and a second run installs only what has
+changed. A cell is one run of pytest in one of them. Two run at a time.
 
 PYTHONS="3.11 3.12" and PROTOBUFS="7.36.2" in the environment name fewer; a Python that is asked
 for and not found is a failure, and so is a cell in which no test ran, or whose interpreter or
@@ -13,6 +13,7 @@ protobuf is not the one on the label.
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,6 +82,17 @@ def find_python(version: str) -> Path | None:
     return None
 
 
+def build(version: str, python: Path) -> Path:
+    """Build the release wheel for one Python."""
+    folder = WORK / "wheels" / version
+    shutil.rmtree(folder, ignore_errors=True)
+    maturin = Path(sys.executable).with_name("maturin")
+    options = ["--locked", "--release", "--interpreter", python, "--out", folder]
+    run_quietly([maturin, "build", *options], os.environ | {"PYO3_PYTHON": str(python)})
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
 def prepare(python: Path, protobuf: str, wheel: Path, folder: Path) -> Path:
     """Make the virtual environment, or bring it up to date; return its interpreter."""
     inside = folder / "bin" / "python"
@@ -105,10 +117,10 @@ def prepare(python: Path, protobuf: str, wheel: Path, folder: Path) -> Path:
     return inside
 
 
-def run_quietly(command: list[Path | str]) -> None:
+def run_quietly(command: list[Path | str], env: dict[str, str] | None = None) -> None:
     """Run a step of the preparation; what it says is shown only when it fails."""
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if done.returncode != 0:
         line = " ".join(map(str, command))
@@ -222,7 +234,6 @@ def column_order(column: tuple[str, str]) -> tuple[list[int], int]:
 
 def main() -> int:
     """Run all cells."""
-    [wheel] = (Path(argument).resolve() for argument in sys.argv[1:])
     versions = os.environ.get("PYTHONS", "").split() or list(PYTHONS)
     protobufs = os.environ.get("PROTOBUFS", "").split() or list(PROTOBUFS)
     pythons = {version: find_python(version) for version in versions}
@@ -231,9 +242,11 @@ def main() -> int:
         print(f"no usable Python {', '.join(missing)}; PYTHONS= names fewer", file=sys.stderr)
         return 1
     WORK.mkdir(parents=True, exist_ok=True)
+    # One after the other: they share cargo's target folder.
+    wheels = {version: build(version, path) for version, path in pythons.items() if path}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         runs = [
-            pool.submit(run_pair, version, path, protobuf, wheel)
+            pool.submit(run_pair, version, path, protobuf, wheels[version])
             # The newest first: every Python has its say early.
             for protobuf in reversed(protobufs)
             for version, path in pythons.items()

@@ -74,8 +74,10 @@ def bind(service: Any) -> _core.Binding:
             (
                 handler,
                 request_class.FromString,
-                has_required(request_class.DESCRIPTOR),
+                # Functions of the class: asking an object for its method costs as much as calling.
+                request_class.IsInitialized if has_required(request_class.DESCRIPTOR) else None,
                 response_class,
+                response_class.SerializeToString,
                 has_required(response_class.DESCRIPTOR),
             )
         )

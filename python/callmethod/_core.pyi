@@ -80,7 +80,14 @@ class Workers:
     def stop(self) -> None: ...
 
 # Handler (None: left out), parser, "has required", response class, "has required".
-_BoundParts: TypeAlias = tuple[Callable[..., Any] | None, Callable[..., Any], bool, type[Any], bool]
+_BoundParts: TypeAlias = tuple[
+    Callable[..., Any] | None,
+    Callable[..., Any],
+    Callable[..., Any] | None,
+    type[Any],
+    Callable[..., Any],
+    bool,
+]
 
 @final
 class Binding:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import contextvars
 import time
 
-_deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar(
+deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar(
     "callmethod deadline", default=None
 )
-
-
-def inherit(seconds: float) -> None:
-    """Let calls of the current context end within `seconds` from now."""
-    _deadline.set(time.monotonic() + seconds)
+"""When the call that is being handled ends, by `time.monotonic`; set by the core."""
 
 
 def bounded(timeout: float | None) -> float | None:
     """Return what is left of the inherited deadline if that is less than `timeout`."""
-    deadline = _deadline.get()
-    if deadline is None:
+    ends = deadline.get()
+    if ends is None:
         return timeout
-    left = max(0.0, deadline - time.monotonic())
+    left = max(0.0, ends - time.monotonic())
     return left if timeout is None else min(timeout, left)

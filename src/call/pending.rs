@@ -3,8 +3,10 @@
 //! It has five verbs: insert, complete, cancel, expire, fail all. Whatever is inserted comes out
 //! by exactly one of the other four.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::call::Deadlines;
 use crate::status::Status;

@@ -1,30 +1,25 @@
-//! The processor: which events wait, in what order, and who may run them now.
+//! The processor: which lanes have something to run, and who comes to run it.
 //!
-//! Each connection has a lane. The events of a lane begin in the order they came; the calls of a
-//! narrow lane run one at a time, those of a wide one side by side. Opening and closing run alone
-//! in either. Lanes run side by side, as many as there are workers. A lane that was run for a while
-//! goes to the end of the queue, so that a busy connection does not starve the others. A full lane
-//! does not refuse: its reader waits, and so does the peer.
+//! Workers take lanes. One of them may have the lead: it moves bytes while there is nothing to run
+//! and runs what these bring by itself, so that nobody need be woken. The others rest, until a
+//! tick shows that those who are at work make no progress: a handler sleeps, waits or computes.
+//! Then one more comes, which may take the lead; and if that happens again soon, the processor is
+//! crowded for a while, and a worker is woken for each lane.
 //!
-//! Not here: threads. Workers are whoever calls [`Processor::next`] and [`Lane::run`].
+//! Not here: threads and the clock. Workers are whoever calls [`Processor::take`], and who keeps
+//! time calls [`Processor::tick`].
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::mem;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
-use crate::call::{Call, Event, Link, Session};
+use crate::call::Lane;
 
-/// Events that wait in one lane at most before its reader must pause, where nobody else bounds
-/// them.
-const LANE_EVENTS: usize = 1024;
-/// Bytes of requests that wait in one lane at most before its reader must pause.
-const LANE_BYTES: usize = 4 * 1024 * 1024;
-/// Events in one lane from which on it is looked whether some have ended.
-const SWEEP_EVENTS: usize = 256;
-/// Events of one lane that are run before another lane has its turn.
-const TURN_EVENTS: usize = 64;
+/// How long a processor stays crowded after it was last seen that workers stood still.
+const CROWDED: Duration = Duration::from_millis(100);
 
 /// A call's place among those that wait, until dropped: it begins, or ends before that.
 #[derive(Debug)]
@@ -43,12 +38,53 @@ pub struct Processor {
     filled: Condvar,
     /// Calls that wait in all lanes together.
     waiting: Arc<AtomicUsize>,
+    /// Events that workers began to run, so far.
+    begun: AtomicU64,
+    /// Events that workers have left, ended or held.
+    left: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     lanes: VecDeque<Arc<Lane>>,
     stopped: bool,
+    /// The worker that looks at the queue without being woken.
+    leader: Option<WorkerId>,
+    /// Tells it, while it moves bytes.
+    waker: Option<Waker>,
+    /// A worker is woken for each lane, and none leads.
+    crowded: bool,
+    /// When workers last stood still.
+    stood: Option<Instant>,
+    /// How it stood at the last tick.
+    seen: Progress,
+}
+
+/// How far workers have come.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Progress {
+    begun: u64,
+    left: u64,
+}
+
+impl Progress {
+    /// Of the workers that were at work at `earlier`, how many are still at the same event.
+    fn still_at_work_since(self, earlier: Self) -> u64 {
+        let then = earlier.begun.saturating_sub(earlier.left);
+        then.saturating_sub(self.left.saturating_sub(earlier.left))
+    }
+}
+
+/// One worker of all there are.
+pub type WorkerId = u64;
+
+/// What woke a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// There may be something to run.
+    Filled,
+    /// Nothing more will come.
+    Stopped,
 }
 
 impl Processor {
@@ -56,20 +92,66 @@ impl Processor {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a lane with something to run; `None` when stopped and nothing is left.
-    pub fn next(&self) -> Option<Arc<Lane>> {
-        let mut queue = self
+    /// Takes a lane with something to run, if there is one.
+    pub fn take(&self) -> Option<Arc<Lane>> {
+        self.queue().lanes.pop_front()
+    }
+
+    /// Waits until there is something to run, or nothing more will come.
+    pub fn rest(&self) -> Woken {
+        let queue = self
             .filled
             .wait_while(self.queue(), |queue| {
                 queue.lanes.is_empty() && !queue.stopped
             })
             .unwrap_or_else(PoisonError::into_inner);
-        queue.lanes.pop_front()
+        queue.woken()
+    }
+
+    /// Makes `worker` the leader unless another is, or goes on to be it: from now on nobody is
+    /// woken for what comes, since the leader looks at the queue before it rests.
+    pub fn lead(&self, worker: WorkerId) -> bool {
+        let mut queue = self.queue();
+        if queue.crowded || queue.stopped {
+            queue.give_up(worker);
+            return false;
+        }
+        *queue.leader.get_or_insert(worker) == worker
+    }
+
+    /// For the leader: ready when there is something to run, or nothing more will come.
+    pub fn poll_filled(&self, context: &mut Context<'_>) -> Poll<Woken> {
+        let mut queue = self.queue();
+        if queue.lanes.is_empty() && !queue.stopped {
+            queue.waker = Some(context.waker().clone());
+            Poll::Pending
+        } else {
+            queue.waker = None;
+            Poll::Ready(queue.woken())
+        }
+    }
+
+    /// `worker` looks no more before somebody wakes it: it does not drive after all, or is about
+    /// to wait for something else in the middle of its work.
+    pub fn stand_aside(&self, worker: WorkerId) {
+        let mut queue = self.queue();
+        queue.give_up(worker);
+        let left = !queue.lanes.is_empty();
+        drop(queue);
+        if left {
+            self.filled.notify_one();
+        }
     }
 
     /// Lets workers go once nothing is left to run.
     pub fn stop(&self) {
-        self.queue().stopped = true;
+        let mut queue = self.queue();
+        queue.stopped = true;
+        let waker = queue.waker.take();
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         self.filled.notify_all();
     }
 
@@ -86,345 +168,78 @@ impl Processor {
         Seat(Arc::clone(&self.waiting))
     }
 
-    fn enqueue(&self, lane: Arc<Lane>) {
-        self.queue().lanes.push_back(lane);
-        self.filled.notify_one();
-    }
-}
-
-#[derive(Debug)]
-struct Mailbox {
-    events: VecDeque<(Arc<dyn Link>, Event)>,
-    bytes: usize,
-    calls: usize,
-    /// Calls that may run at once.
-    width: usize,
-    /// Events that may wait before the reader must pause.
-    depth: usize,
-    /// Bytes that may.
-    depth_bytes: usize,
-    /// How many events there are when it is next looked whether some have ended.
-    sweep_at: usize,
-    /// No call begins for now: the peer does not read its answers.
-    paused: bool,
-    /// Events that run, and holds of turns.
-    running: usize,
-    /// What runs runs alone.
-    exclusive: bool,
-    /// The lane is in the processor's queue.
-    queued: bool,
-    /// Who waits for room.
-    reader: Option<Waker>,
-    /// Who waits for the end.
-    idler: Option<Waker>,
-}
-
-/// The events of one session.
-pub struct Lane {
-    session: Arc<dyn Session>,
-    processor: Arc<Processor>,
-    mailbox: Mutex<Mailbox>,
-}
-
-impl fmt::Debug for Lane {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane")
-            .field("session", &self.session)
-            .finish_non_exhaustive()
-    }
-}
-
-fn weight(event: &Event) -> (usize, usize) {
-    match event {
-        Event::Call(call) => (1, call.weight()),
-        Event::Opened | Event::Credential(_) | Event::Closed(_) => (0, 0),
-    }
-}
-
-fn runs_alone(event: &Event) -> bool {
-    !matches!(event, Event::Call(_))
-}
-
-impl Mailbox {
-    fn is_full(&self) -> bool {
-        self.bytes >= self.depth_bytes || self.events.len() >= self.depth
-    }
-
-    /// Whether the first event may begin.
-    fn is_ready(&self) -> bool {
-        match self.events.front() {
-            None => false,
-            Some((_, event)) if runs_alone(event) => self.running == 0,
-            Some(_) => !self.exclusive && !self.paused && self.running < self.width,
+    pub(super) fn enqueue(&self, lane: Arc<Lane>) {
+        let mut queue = self.queue();
+        queue.lanes.push_back(lane);
+        let (waker, led) = (queue.waker.take(), queue.leader.is_some());
+        drop(queue);
+        match waker {
+            Some(waker) => waker.wake(),
+            None if led => {}
+            None => self.filled.notify_one(),
         }
     }
 
-    fn is_idle(&self) -> bool {
-        self.events.is_empty() && self.running == 0
+    /// A worker begins an event.
+    pub(super) fn begin(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Throws out calls that ended while they waited.
-    fn sweep(&mut self) {
-        let ended = |event: &Event| matches!(event, Event::Call(call) if call.ticket.is_ended());
-        self.events.retain(|(_, event)| !ended(event));
-        let weights = self.events.iter().map(|(_, event)| weight(event));
-        (self.calls, self.bytes) = weights.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        self.sweep_at = SWEEP_EVENTS.max(self.events.len() * 2);
+    /// A worker leaves an event.
+    pub(super) fn leave(&self) {
+        self.left.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Wakes the reader once half of the lane is free again, so that it does not wake for each.
-    fn wake_reader(&mut self) -> Option<Waker> {
-        if self.events.len() <= self.depth / 2 && self.bytes <= self.depth_bytes / 2 {
-            self.reader.take()
-        } else {
-            None
-        }
-    }
-}
-
-impl Lane {
-    /// A narrow lane whose events go to `session`.
+    /// Whether nothing waits and no leader is at work, so that ticks may cease.
     #[must_use]
-    pub fn new(session: Arc<dyn Session>, processor: Arc<Processor>) -> Arc<Self> {
-        let mailbox = Mailbox {
-            events: VecDeque::new(),
-            bytes: 0,
-            calls: 0,
-            width: 1,
-            depth: LANE_EVENTS,
-            depth_bytes: LANE_BYTES,
-            sweep_at: SWEEP_EVENTS,
-            paused: false,
-            running: 0,
-            exclusive: false,
-            queued: false,
-            reader: None,
-            idler: None,
+    pub fn is_quiet(&self) -> bool {
+        let queue = self.queue();
+        queue.lanes.is_empty() && (queue.leader.is_none() || queue.waker.is_some())
+    }
+
+    /// Has more workers come if those who are at work made no progress since the last tick.
+    pub fn tick(&self, now: Instant) {
+        let mut queue = self.queue();
+        let progress = Progress {
+            left: self.left.load(Ordering::Relaxed),
+            begun: self.begun.load(Ordering::Relaxed),
         };
-        Arc::new(Self {
-            session,
-            processor,
-            mailbox: Mutex::new(mailbox),
-        })
+        let earlier = mem::replace(&mut queue.seen, progress);
+        let stands = !queue.lanes.is_empty() && earlier == progress;
+        if queue.crowded && progress.still_at_work_since(earlier) > 1 {
+            // Each of them would hold up all others.
+            queue.stood = Some(now);
+        }
+        let since = |stood| now.saturating_duration_since(stood);
+        let lately = queue.stood.is_some_and(|stood| since(stood) < CROWDED);
+        if !stands {
+            queue.crowded &= lately;
+            return;
+        }
+        queue.stood = Some(now);
+        queue.crowded = lately;
+        queue.leader = None;
+        let wanted = if lately { queue.lanes.len() } else { 1 };
+        drop(queue);
+        for _ in 0..wanted {
+            self.filled.notify_one();
+        }
     }
+}
 
-    fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
-        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets the calls of this lane run side by side. Where calls can be refused, the reader never
-    /// pauses: what else it reads may be what a handler waits for.
-    pub fn widen(&self, refuses: bool) {
-        let mut mailbox = self.mailbox();
-        mailbox.width = LANE_EVENTS;
-        if refuses {
-            (mailbox.width, mailbox.depth, mailbox.depth_bytes) =
-                (usize::MAX, usize::MAX, usize::MAX);
+impl Queue {
+    fn give_up(&mut self, worker: WorkerId) {
+        if self.leader == Some(worker) {
+            self.leader = None;
+            self.waker = None;
         }
     }
 
-    /// How many calls wait, and how many bytes they have.
-    pub fn waiting(&self) -> (usize, usize) {
-        let mailbox = self.mailbox();
-        (mailbox.calls, mailbox.bytes)
-    }
-
-    /// The same once those that ended while they waited are thrown out.
-    pub fn waiting_swept(&self) -> (usize, usize) {
-        self.mailbox().sweep();
-        self.waiting()
-    }
-
-    /// Begins no call until [`Lane::resume`].
-    pub fn pause(&self) {
-        self.mailbox().paused = true;
-    }
-
-    /// Begins calls again.
-    pub fn resume(self: &Arc<Self>) {
-        let mut mailbox = self.mailbox();
-        mailbox.paused = false;
-        self.offer(mailbox);
-    }
-
-    /// Adds events of `link` to the end of the lane.
-    pub fn push(self: &Arc<Self>, link: &Arc<dyn Link>, events: impl IntoIterator<Item = Event>) {
-        let mut mailbox = self.mailbox();
-        for event in events {
-            let (calls, bytes) = weight(&event);
-            mailbox.calls += calls;
-            mailbox.bytes += bytes;
-            mailbox.events.push_back((Arc::clone(link), event));
-        }
-        // From time to time.
-        if mailbox.events.len() >= mailbox.sweep_at {
-            mailbox.sweep();
-        }
-        self.offer(mailbox);
-    }
-
-    /// Has a worker come if there is something to begin.
-    fn offer(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>) {
-        if mailbox.is_ready() && !mailbox.queued {
-            mailbox.queued = true;
-            drop(mailbox);
-            self.processor.enqueue(Arc::clone(self));
-        }
-    }
-
-    /// Ready when the lane takes more; otherwise the task is woken when it does.
-    pub fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut mailbox = self.mailbox();
-        if mailbox.is_full() {
-            mailbox.reader = Some(context.waker().clone());
-            Poll::Pending
+    fn woken(&self) -> Woken {
+        if self.lanes.is_empty() {
+            Woken::Stopped
         } else {
-            Poll::Ready(())
-        }
-    }
-
-    /// Runs events for one visit; called by the worker that was given the lane.
-    pub fn run(self: &Arc<Self>) {
-        self.mailbox().queued = false;
-        let _visit = Visit(self);
-        for _ in 0..TURN_EVENTS {
-            let Some((link, event)) = self.begin() else {
-                break;
-            };
-            let mut turn = Turn { lane: self };
-            self.session.handle(&link, event, &mut turn);
-        }
-    }
-
-    /// Takes the first event if it may begin. Where more may begin beside it, another worker comes
-    /// for that: this one may be gone for long.
-    fn begin(self: &Arc<Self>) -> Option<(Arc<dyn Link>, Event)> {
-        let mut mailbox = self.mailbox();
-        if !mailbox.is_ready() {
-            return None;
-        }
-        let (link, event) = mailbox.events.pop_front()?;
-        mailbox.running += 1;
-        mailbox.exclusive = runs_alone(&event);
-        let (calls, bytes) = weight(&event);
-        mailbox.calls -= calls;
-        mailbox.bytes -= bytes;
-        if let Event::Call(call) = &event {
-            call.ticket.begin();
-        }
-        let reader = mailbox.wake_reader();
-        self.offer(mailbox);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-        Some((link, event))
-    }
-
-    /// One event less runs; says what that leaves.
-    fn end(&self) -> MutexGuard<'_, Mailbox> {
-        let mut mailbox = self.mailbox();
-        mailbox.running -= 1;
-        // What runs alone may be held by several.
-        mailbox.exclusive &= mailbox.running > 0;
-        if mailbox.is_idle()
-            && let Some(idler) = mailbox.idler.take()
-        {
-            idler.wake();
-        }
-        mailbox
-    }
-
-    /// Takes out the calls that wait; other events stay.
-    pub fn take_calls(&self) -> Vec<Call> {
-        let mut mailbox = self.mailbox();
-        let mut calls = Vec::with_capacity(mailbox.calls);
-        for (link, event) in std::mem::take(&mut mailbox.events) {
-            match event {
-                Event::Call(call) => calls.push(call),
-                other => mailbox.events.push_back((link, other)),
-            }
-        }
-        mailbox.calls = 0;
-        mailbox.bytes = 0;
-        let reader = mailbox.wake_reader();
-        drop(mailbox);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-        calls
-    }
-
-    /// The processor whose workers run it.
-    pub fn processor(&self) -> &Processor {
-        &self.processor
-    }
-
-    /// How many calls wait.
-    pub fn queued_calls(&self) -> usize {
-        self.mailbox().calls
-    }
-
-    /// Ready when nothing waits and nothing runs; otherwise the task is woken when that is so.
-    pub fn poll_idle(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut mailbox = self.mailbox();
-        if mailbox.is_idle() {
-            Poll::Ready(())
-        } else {
-            mailbox.idler = Some(context.waker().clone());
-            Poll::Pending
-        }
-    }
-
-    /// Whether nothing waits and nothing runs.
-    pub fn is_idle(&self) -> bool {
-        self.mailbox().is_idle()
-    }
-}
-
-/// A worker's visit to a lane. What it leaves behind, also when a session panics, is for another.
-struct Visit<'a>(&'a Arc<Lane>);
-
-impl Drop for Visit<'_> {
-    fn drop(&mut self) {
-        self.0.offer(self.0.mailbox());
-    }
-}
-
-/// The turn of one event. It ends when this and all holds of it are dropped (so also when a session
-/// panics).
-#[derive(Debug)]
-pub struct Turn<'a> {
-    lane: &'a Arc<Lane>,
-}
-
-impl Turn<'_> {
-    /// Lets the turn go on until the hold is dropped; the worker goes elsewhere.
-    pub fn hold(&mut self) -> Hold {
-        // One more that must end.
-        self.lane.mailbox().running += 1;
-        Hold {
-            lane: Some(Arc::clone(self.lane)),
-        }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        // What may begin now is for the visit to begin.
-        drop(self.lane.end());
-    }
-}
-
-/// A turn that outlasts the worker's visit; ends when dropped, on any thread.
-#[derive(Debug)]
-pub struct Hold {
-    lane: Option<Arc<Lane>>,
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        if let Some(lane) = self.lane.take() {
-            lane.offer(lane.end());
+            Woken::Filled
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The registry: which services one end of a connection serves, and what a wire's name for a
 //! method stands for.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::call::Refusal;
 use crate::schema::{MethodTable, ServiceSchema};

@@ -90,7 +90,7 @@ impl Connection {
         lane: &Lane,
     ) -> Result<Option<Call>, CloseReason> {
         let (id, timeout) = (frame.id, frame.timeout);
-        if !self.traits().failures && self.terms.answers() && self.answering.is_finishing() {
+        if !self.traits().failures && self.answers() && self.answering.is_finishing() {
             // Nobody can be told: the end of the stream, which comes after the last answer, says it.
             self.terms.counters.rejected(RejectReason::Stopping);
             return Ok(None);
@@ -112,7 +112,7 @@ impl Connection {
             }
         };
         let arrived = Instant::now();
-        let number = if self.terms.answers() {
+        let number = if self.answers() {
             self.answering.number()
         } else {
             0
@@ -123,7 +123,7 @@ impl Connection {
         let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
         let rights = (permit, lane.processor().seat());
         let ticket = Arc::new(Ticket::new(link, tally, to, arrived, deadline, rights));
-        if self.terms.answers() && self.answering.watch(number, &ticket) {
+        if self.answers() && self.answering.watch(number, &ticket) {
             self.sooner.notify_one();
         }
         Ok(Some(Call {

@@ -1,18 +1,20 @@
 //! The calls that came in and are still to be answered, and the answers on their way out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
+use foldhash::HashMap;
 
 use crate::call::{
     CloseKind, CloseReason, Deadlines, GOAWAY, Level, Link as _, Reply, ReplyTo, Ticket,
 };
 use crate::metrics::Counters;
 use crate::net::connection::{Connection, Role, locked};
+use crate::net::cork::holds_back;
 use crate::net::outgoing::{Accepted, Chunks, Kind, Outgoing, UNWRITTEN_BYTES};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
@@ -355,7 +357,7 @@ impl Connection {
         };
         let (accepted, written) = {
             let mut outgoing = locked(&self.outgoing);
-            let pushed = outgoing.push(&frame, false);
+            let pushed = outgoing.push(&frame, false, holds_back());
             self.pace(&outgoing);
             pushed
         };
@@ -366,6 +368,12 @@ impl Connection {
             Accepted::Waiting => {
                 Counters::count(&counters.replies_sent);
                 self.wake_writer.notify_one();
+            }
+            Accepted::Held { first } => {
+                Counters::count(&counters.replies_sent);
+                if first {
+                    self.hold();
+                }
             }
             Accepted::Full { .. } | Accepted::Gone => Counters::count(&counters.replies_unsent),
         }

@@ -13,6 +13,7 @@ use crate::call::{
 };
 use crate::metrics::Counters;
 use crate::net::connection::{Connection, Role, Terms, locked};
+use crate::net::cork::holds_back;
 use crate::net::outgoing::{Accepted, Chunks, Kind, Outgoing};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
@@ -147,7 +148,7 @@ impl Connection {
         if let Err(refused) = self.may_call() {
             return Err((refused, waiter));
         }
-        if self.terms.answers() {
+        if self.answers() {
             self.push_asking(call, waiter).map(Some)
         } else {
             self.push_one_way(call, waiter).map(|()| None)
@@ -159,7 +160,7 @@ impl Connection {
             return Err(NotSent::Gone(self.gone()));
         }
         let server = matches!(self.terms.role, Role::Server { .. });
-        if server && self.terms.answers() && !self.calling.peer_serves() {
+        if server && self.answers() && !self.calling.peer_serves() {
             let protocol = self.protocol();
             let text = format!(
                 "{} did not say that it serves calls; over {protocol} it would take this one for \
@@ -193,7 +194,7 @@ impl Connection {
         let mut outgoing = locked(&self.outgoing);
         // No answer would come, and the caller could not know that the call was not run: a server
         // that died a moment ago must not take calls along that were made after that.
-        if outgoing.is_ended_by_peer() {
+        if !outgoing.is_corked() && outgoing.is_ended_by_peer() {
             drop(outgoing);
             self.leave();
             return Err((NotSent::Gone(self.gone()), waiter));
@@ -264,12 +265,13 @@ impl Connection {
             tail: extras.attachment(),
             kind: Kind::Call(recallable.then_some(id)),
         };
-        let (accepted, written) = outgoing.push(&frame, true);
+        let (accepted, written) = outgoing.push(&frame, true, holds_back());
         let counters = &self.terms.counters;
         Counters::add(&counters.bytes_sent, written);
         match accepted {
-            Accepted::Written => {}
+            Accepted::Written | Accepted::Held { first: false } => {}
             Accepted::Waiting => self.wake_writer.notify_one(),
+            Accepted::Held { first: true } => self.hold(),
             Accepted::Full { unwritten } => return Err(NotSent::Full { unwritten }),
             Accepted::Gone => return Err(NotSent::Gone(self.gone())),
         }

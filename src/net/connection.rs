@@ -18,6 +18,7 @@ use crate::metrics::Counters;
 use crate::net::Stream;
 use crate::net::answering::Answering;
 use crate::net::calling::{Calling, NotSent};
+use crate::net::driver::Driver;
 use crate::net::outgoing::{Left, Outgoing, Unsent};
 use crate::status::{Code, Status};
 use crate::wire::{Answers, Codec, Traits};
@@ -63,6 +64,8 @@ pub struct Terms {
     pub role: Role,
     /// What the other end may call.
     pub offer: Offer,
+    /// Who drives the runtime, and flushes what threads hold back.
+    pub driver: Arc<Driver>,
     /// Where events are counted.
     pub counters: Arc<Counters>,
     /// Where events are written down.
@@ -81,6 +84,9 @@ const LISTENERS_UNSWEPT: usize = 64;
 
 /// A connection, open or gone.
 pub struct Connection {
+    me: Weak<Self>,
+    /// Those of the protocol, which are asked for at every step.
+    traits: Traits,
     pub(super) peer: String,
     pub(super) terms: Arc<Terms>,
     /// The services that the peer may call; set when the session knows them.
@@ -130,24 +136,21 @@ impl Terms {
     pub(super) fn serves(&self) -> bool {
         !matches!(self.offer, Offer::Nothing)
     }
-
-    /// Whether calls wait for answers.
-    pub(super) fn answers(&self) -> bool {
-        self.codec.traits().answers != Answers::Never
-    }
 }
 
 impl Connection {
     /// A handle on `stream`, whose other end is at `peer`.
     #[must_use]
-    pub fn new(stream: Arc<Stream>, peer: String, terms: Arc<Terms>) -> Self {
+    pub fn new(stream: Arc<Stream>, peer: String, terms: Arc<Terms>) -> Arc<Self> {
         let known = match &terms.offer {
             Offer::Services(registry) => Some(Arc::clone(registry)),
             Offer::Nothing | Offer::BySession => None,
         };
         let outgoing = Mutex::new(Outgoing::new(stream, terms.coalesce));
         let traits = terms.codec.traits();
-        Self {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            traits,
             peer,
             registry: SetOnce::new_with(known),
             verdict: SetOnce::new(),
@@ -170,7 +173,16 @@ impl Connection {
                 listeners: Vec::new(),
                 sweep_at: LISTENERS_UNSWEPT,
             }),
-        }
+        })
+    }
+
+    /// Whether calls wait for answers.
+    pub(super) fn answers(&self) -> bool {
+        self.traits.answers != Answers::Never
+    }
+
+    fn is_caller(&self) -> bool {
+        matches!(self.terms.role, Role::Caller { .. })
     }
 
     /// Begins no call of a peer for which too much waits already.
@@ -188,6 +200,27 @@ impl Connection {
             && let Some(lane) = self.lane.get().and_then(Weak::upgrade)
         {
             lane.resume();
+        }
+    }
+
+    /// Has something held back written at the next flush.
+    pub(super) fn hold(&self) {
+        self.terms.driver.touch(Weak::clone(&self.me));
+    }
+
+    /// Writes what was held back; called at the end of a batch.
+    pub(super) fn uncork(&self) {
+        let ended = {
+            let mut outgoing = locked(&self.outgoing);
+            outgoing.uncork();
+            // Calls that are not written are made again elsewhere, see `push_asking`.
+            self.is_caller() && self.answers() && outgoing.is_ended_by_peer()
+        };
+        if ended {
+            return self.leave();
+        }
+        if !matches!(self.flush(), Ok(Left::Nothing)) {
+            self.wake_writer.notify_one();
         }
     }
 
@@ -289,7 +322,7 @@ impl Link for Connection {
     }
 
     fn traits(&self) -> Traits {
-        self.terms.codec.traits()
+        self.traits
     }
 
     fn limit(&self) -> usize {

@@ -119,7 +119,7 @@ impl Connection {
                 },
             }
         };
-        if self.terms.answers() {
+        if self.answers() {
             // Nothing is read any more, so no answer can come.
             self.leave();
             self.fail_calls(&reason);
@@ -151,7 +151,7 @@ impl Connection {
     /// Whether, once nothing is read any more, nothing need be written either: a caller only asks.
     fn has_nothing_to_say(&self) -> bool {
         let caller = matches!(self.terms.role, Role::Caller { .. });
-        caller && self.terms.answers() && !self.terms.serves()
+        caller && self.answers() && !self.terms.serves()
     }
 
     /// Ends calls, those that came in and those that go out, when their time is up.
@@ -201,7 +201,7 @@ impl Connection {
         };
         match &self.terms.role {
             _ if traits.both_ways && both => Reads::Both,
-            Role::Caller { .. } if self.terms.answers() => Reads::Replies,
+            Role::Caller { .. } if self.answers() => Reads::Replies,
             Role::Server { .. } | Role::Caller { .. } => Reads::Calls,
         }
     }
@@ -256,7 +256,7 @@ impl Connection {
     /// wait for their turn. A caller goes on reading in any case, so that never both ends wait for
     /// each other.
     async fn until_read(&self) {
-        if matches!(self.terms.role, Role::Caller { .. }) || !self.terms.answers() {
+        if matches!(self.terms.role, Role::Caller { .. }) || !self.answers() {
             return;
         }
         loop {

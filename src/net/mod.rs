@@ -7,11 +7,17 @@ mod answering;
 mod calling;
 pub mod client;
 pub mod connection;
+mod cork;
+mod crew;
+mod driver;
 mod lifecycle;
 mod outgoing;
 mod runtime;
 pub mod server;
 mod stream;
 
+pub use cork::hold_back;
+pub use crew::{Crew, Worker};
+pub use driver::Driver;
 pub use runtime::Runtime;
 pub use stream::Stream;

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::sync::Arc;
 
 use bytes::{Buf as _, BytesMut};
@@ -16,6 +17,11 @@ use crate::net::Stream;
 pub(crate) const UNWRITTEN_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes handed to the socket in one call when several frames wait.
 const WRITE_BYTES: usize = 256 * 1024;
+/// Bytes up to which frames are held back; more are written at once.
+const HELD_BYTES: usize = 64 * 1024;
+
+/// Room that an idle connection keeps for frames.
+const SPARE_BYTES: usize = 1024;
 
 /// What became of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +30,11 @@ pub(crate) enum Accepted {
     Written,
     /// Some of it waits for the connection's task.
     Waiting,
+    /// It is held back for the end of a batch.
+    Held {
+        /// Nobody knows yet that this connection is to be flushed then.
+        first: bool,
+    },
     /// Too much waits; the frame was not taken.
     Full {
         /// Bytes that wait.
@@ -92,6 +103,7 @@ pub(crate) enum Left {
 }
 
 /// The unwritten frames of one connection; the connection keeps it behind its lock.
+#[expect(clippy::struct_excessive_bools)] // each is a question of its own
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     /// `None` when the connection is gone.
@@ -100,6 +112,10 @@ pub(crate) struct Outgoing {
     frames: VecDeque<Waiting>,
     coalesce: bool,
     finished: bool,
+    /// What waits is held back, and not for want of room in the socket.
+    held: bool,
+    /// Somebody will call [`Outgoing::uncork`].
+    corked: bool,
 }
 
 impl Outgoing {
@@ -110,6 +126,8 @@ impl Outgoing {
             frames: VecDeque::new(),
             coalesce,
             finished: false,
+            held: false,
+            corked: false,
         }
     }
 
@@ -139,28 +157,50 @@ impl Outgoing {
     }
 
     /// Takes one frame, and says how many bytes went out at once. With `bounded`, it is not taken
-    /// when too much waits.
-    pub(crate) fn push(&mut self, frame: &Chunks<'_>, bounded: bool) -> (Accepted, usize) {
+    /// when too much waits; with `hold`, it may wait for the end of a batch.
+    pub(crate) fn push(
+        &mut self,
+        frame: &Chunks<'_>,
+        bounded: bool,
+        hold: bool,
+    ) -> (Accepted, usize) {
         let Some(stream) = self.stream.as_ref().filter(|_| !self.finished) else {
             return (Accepted::Gone, 0);
         };
+        let unwritten = self.waiting.len();
+        let hold = hold && unwritten + frame.len() <= HELD_BYTES;
         let parts = [frame.head, frame.body, frame.tail];
         let mut written = 0;
-        if self.waiting.is_empty() {
+        if unwritten == 0 && !hold {
             // An error shows again to the connection's task, which then ends the connection.
             written = stream.try_write(&parts.map(IoSlice::new)).unwrap_or(0);
             if written == frame.len() {
                 return (Accepted::Written, written);
             }
-        } else if bounded && self.waiting.len() + frame.len() > UNWRITTEN_BYTES {
-            return (
-                Accepted::Full {
-                    unwritten: self.waiting.len(),
-                },
-                0,
-            );
+        } else if bounded && unwritten + frame.len() > UNWRITTEN_BYTES {
+            return (Accepted::Full { unwritten }, 0);
         }
-        self.waiting.reserve(frame.len() - written);
+        self.append(&parts, written, frame.kind);
+        if unwritten > 0 && !self.held || written > 0 || unwritten == 0 && !hold {
+            return (Accepted::Waiting, written);
+        }
+        if hold {
+            self.held = true;
+            let first = !mem::replace(&mut self.corked, true);
+            return (Accepted::Held { first }, written);
+        }
+        // Behind frames that are held back, and not held back itself.
+        let (left, written) = self.flush();
+        match left {
+            Ok(Left::Nothing | Left::Finished) => (Accepted::Written, written),
+            Ok(Left::Something) | Err(_) => (Accepted::Waiting, written),
+        }
+    }
+
+    /// Adds a frame to what waits, of which the first bytes are written already.
+    fn append(&mut self, parts: &[&[u8]; 3], written: usize, kind: Kind) {
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        self.waiting.reserve(len - written);
         let mut sent = written;
         for part in parts {
             self.waiting
@@ -168,11 +208,21 @@ impl Outgoing {
             sent = sent.saturating_sub(part.len());
         }
         self.frames.push_back(Waiting {
-            left: frame.len() - written,
+            left: len - written,
             begun: written > 0,
-            kind: frame.kind,
+            kind,
         });
-        (Accepted::Waiting, written)
+    }
+
+    /// Whether a call that is handed over now would wait for the end of a batch, when it is looked
+    /// once more whether the peer is there.
+    pub(crate) fn is_corked(&self) -> bool {
+        self.corked
+    }
+
+    /// The end of the batch for which something was held back.
+    pub(crate) fn uncork(&mut self) {
+        self.corked = false;
     }
 
     /// Writes what the socket takes, and says how many bytes that were.
@@ -181,6 +231,7 @@ impl Outgoing {
         let Some(stream) = self.stream.clone() else {
             return (Ok(Left::Finished), 0);
         };
+        self.held = false;
         while let Some(first) = self.frames.front() {
             let most = if self.coalesce {
                 WRITE_BYTES
@@ -201,7 +252,7 @@ impl Outgoing {
                 Err(error) => return (Err(error), total),
             }
         }
-        self.waiting = BytesMut::new();
+        self.spare();
         (
             Ok(if self.finished {
                 Left::Finished
@@ -210,6 +261,15 @@ impl Outgoing {
             }),
             total,
         )
+    }
+
+    /// Keeps a little room for the next batch, and no more than that.
+    fn spare(&mut self) {
+        if self.waiting.capacity() > SPARE_BYTES {
+            self.waiting = BytesMut::new();
+        } else {
+            self.waiting.clear();
+        }
     }
 
     fn forget(&mut self, mut written: usize) {
@@ -234,7 +294,7 @@ impl Outgoing {
     pub(crate) fn take_back(&mut self) -> Vec<u64> {
         let mut taken = Vec::new();
         let mut kept = BytesMut::new();
-        for frame in std::mem::take(&mut self.frames) {
+        for frame in mem::take(&mut self.frames) {
             let bytes = self.waiting.split_to(frame.left);
             match frame.kind {
                 Kind::Call(Some(call)) if !frame.begun => taken.push(call),
@@ -252,7 +312,7 @@ impl Outgoing {
     pub(crate) fn close(&mut self) -> Unsent {
         self.stream = None;
         self.waiting = BytesMut::new();
-        let frames = std::mem::take(&mut self.frames);
+        let frames = mem::take(&mut self.frames);
         let replies = frames
             .iter()
             .filter(|frame| frame.kind == Kind::Reply)
@@ -282,7 +342,7 @@ mod tests {
 
     fn fill(outgoing: &mut Outgoing, frames: usize) {
         for _ in 0..frames {
-            let (accepted, _) = outgoing.push(&chunks(b"head", &vec![7; 60_000]), true);
+            let (accepted, _) = outgoing.push(&chunks(b"head", &vec![7; 60_000]), true, false);
             assert!(
                 !matches!(accepted, Accepted::Gone | Accepted::Full { .. }),
                 "{accepted:?}"
@@ -298,7 +358,9 @@ mod tests {
         assert!(!outgoing.is_empty());
         let mut full = Accepted::Waiting;
         for _ in 0..20 {
-            full = outgoing.push(&chunks(b"head", &vec![7; 60_000]), true).0;
+            full = outgoing
+                .push(&chunks(b"head", &vec![7; 60_000]), true, false)
+                .0;
         }
         let Accepted::Full { unwritten } = full else {
             panic!("{full:?}")
@@ -308,7 +370,10 @@ mod tests {
         drop(theirs);
         let lost = outgoing.close().calls;
         assert!((65..80).contains(&lost), "{lost}");
-        assert_eq!(outgoing.push(&chunks(b"", b"x"), true).0, Accepted::Gone);
+        assert_eq!(
+            outgoing.push(&chunks(b"", b"x"), true, false).0,
+            Accepted::Gone
+        );
     }
 
     #[tokio::test]
@@ -324,7 +389,7 @@ mod tests {
             fill(&mut outgoing, 10);
             outgoing.finish();
             assert_eq!(
-                outgoing.push(&chunks(b"", b"late"), false).0,
+                outgoing.push(&chunks(b"", b"late"), false, false).0,
                 Accepted::Gone
             );
             while outgoing.flush().0.unwrap() != Left::Finished {
@@ -353,9 +418,9 @@ mod tests {
                 kind: Kind::Call(Some(call)),
                 ..chunks(b"call", &body)
             };
-            outgoing.push(&frame, true);
+            outgoing.push(&frame, true, false);
         }
-        outgoing.push(&chunks(b"answer", b"x"), true);
+        outgoing.push(&chunks(b"answer", b"x"), true, false);
         let unsent = outgoing.take_back();
         assert!((1..10).contains(&unsent.len()), "{unsent:?}");
         assert_eq!(*unsent.last().unwrap(), 9);

@@ -1,23 +1,24 @@
-//! The one thread that moves bytes.
+//! The thread that moves bytes when no worker does.
 
 use std::future::Future;
 use std::io;
 use std::mem;
 use std::process;
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use tokio::runtime::{Builder as RuntimeBuilder, Handle};
-use tokio::sync::oneshot;
 
-/// A tokio runtime driven by a thread of its own, which knows no Python.
+use crate::net::driver::Driver;
+
+/// A tokio runtime with a thread of its own, which knows no Python.
 ///
 /// It is stamped with the process that made it. After a fork the child has neither the thread nor
 /// a right to the sockets' registrations, so there the runtime is leaked, never dropped.
 #[derive(Debug)]
 pub struct Runtime {
     pid: u32,
-    handle: Handle,
-    stop: Option<oneshot::Sender<()>>,
+    driver: Arc<Driver>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -33,28 +34,28 @@ impl Runtime {
             // Of the threads that look names up.
             .thread_name("callmethod-dns")
             .build()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel::<()>();
+        let driver = Driver::new(runtime);
+        let attended = Arc::clone(&driver);
         let thread = Builder::new()
             .name("callmethod-io".to_owned())
-            .spawn(move || {
-                // An error means that the sender is gone, which is a stop too.
-                let _ = runtime.block_on(stopped);
-                // Waits for no name look-up that is still under way.
-                runtime.shutdown_background();
-            })?;
+            .spawn(move || attended.attend())?;
         Ok(Self {
             pid: process::id(),
-            handle,
-            stop: Some(stop),
+            driver,
             thread: Some(thread),
         })
+    }
+
+    /// Who drives it.
+    #[must_use]
+    pub fn driver(&self) -> &Arc<Driver> {
+        &self.driver
     }
 
     /// A way to start tasks that does not keep the thread alive.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        self.handle.clone()
+        self.driver.handle().clone()
     }
 
     /// Runs a task on the thread and waits for its outcome on this one.
@@ -66,7 +67,7 @@ impl Runtime {
         F: Future<Output: Send> + Send + 'static,
     {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        self.handle.spawn(async move {
+        self.driver.handle().spawn(async move {
             // Nobody waits any more when this fails.
             let _ = sender.send(task.await);
         });
@@ -78,12 +79,12 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        let (stop, thread) = (self.stop.take(), self.thread.take());
+        let thread = self.thread.take();
         if process::id() != self.pid {
-            mem::forget((stop, thread));
+            mem::forget((Arc::clone(&self.driver), thread));
             return;
         }
-        drop(stop);
+        self.driver.close();
         if let Some(thread) = thread {
             // The thread never waits for Python or for a lock that outlasts a system call.
             let _ = thread.join();

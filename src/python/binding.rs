@@ -16,15 +16,24 @@ pub(super) struct BoundMethod {
     pub(super) handler: Option<Py<PyAny>>,
     /// Bytes to request.
     pub(super) parse: Py<PyAny>,
-    /// Whether a request can lack required fields.
-    pub(super) request_has_required: bool,
+    /// Request to whether it is complete; none when it cannot lack required fields.
+    pub(super) is_complete: Option<Py<PyAny>>,
     /// The response's class.
     pub(super) response_class: Py<PyAny>,
+    /// Response to bytes, of that very class.
+    pub(super) serialize: Py<PyAny>,
     /// Whether a response can lack required fields.
     pub(super) response_has_required: bool,
 }
 
-type MethodParts = (Option<Py<PyAny>>, Py<PyAny>, bool, Py<PyAny>, bool);
+type MethodParts = (
+    Option<Py<PyAny>>,
+    Py<PyAny>,
+    Option<Py<PyAny>>,
+    Py<PyAny>,
+    Py<PyAny>,
+    bool,
+);
 
 /// A service object and what the invoker needs of it.
 #[pyclass(frozen, module = "callmethod._core")]
@@ -51,12 +60,20 @@ impl Binding {
         let methods = methods
             .into_iter()
             .map(
-                |(handler, parse, request_has_required, response_class, response_has_required)| {
+                |(
+                    handler,
+                    parse,
+                    is_complete,
+                    response_class,
+                    serialize,
+                    response_has_required,
+                )| {
                     BoundMethod {
                         handler,
                         parse,
-                        request_has_required,
+                        is_complete,
                         response_class,
+                        serialize,
                         response_has_required,
                     }
                 },
@@ -75,7 +92,9 @@ impl Binding {
         for method in &self.methods {
             visit.call(&method.handler)?;
             visit.call(&method.parse)?;
+            visit.call(&method.is_complete)?;
             visit.call(&method.response_class)?;
+            visit.call(&method.serialize)?;
         }
         visit.call(&self.service)?;
         visit.call(&self.on_connected)?;

@@ -105,10 +105,11 @@ impl Channel {
             },
             offer,
             counters: Arc::clone(&counters),
+            driver: Arc::clone(&process.get().driver),
             journal: Arc::clone(&process.get().journal),
         });
         let processor = workers.map_or_else(Arc::<Processor>::default, |workers| {
-            Arc::clone(&workers.get().processor)
+            Arc::clone(workers.get().crew.processor())
         });
         let serving = Serving { session, processor };
         let runtime = process.get().handle().clone();

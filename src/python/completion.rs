@@ -12,6 +12,7 @@ use pyo3::types::PyBytes;
 
 use crate::call::{Hold, Outcome, Permit};
 use crate::metrics::Counters;
+use crate::python::binding::BoundMethod;
 use crate::python::controller::ServerController;
 use crate::python::enter;
 use crate::python::errors::Described;
@@ -23,41 +24,47 @@ use crate::status::{Code, Status};
 #[derive(Debug)]
 pub(super) struct Done {
     controller: Py<ServerController>,
-    response_class: Py<PyAny>,
-    response_has_required: bool,
     called: AtomicBool,
 }
 
 impl Done {
-    pub(super) fn new(
-        controller: Py<ServerController>,
-        response_class: Py<PyAny>,
-        response_has_required: bool,
-    ) -> Self {
+    pub(super) fn new(controller: Py<ServerController>) -> Self {
         let called = AtomicBool::new(false);
-        Self {
-            controller,
-            response_class,
-            response_has_required,
-            called,
-        }
+        Self { controller, called }
     }
 
-    /// Why this is no response, if it is none.
-    fn fault(&self, response: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    /// The bytes of a response, or why it is none.
+    fn serialized<'py>(
+        bound: &BoundMethod,
+        response: &Bound<'py, PyAny>,
+    ) -> PyResult<Result<Bound<'py, PyBytes>, String>> {
         let py = response.py();
-        let class = self.response_class.bind(py);
-        if !response.is_instance(class)? {
+        let class = bound.response_class.bind(py);
+        let body = if response.get_type().is(class) {
+            enter::apply(bound.serialize.bind(py), &[response])
+        } else if response.is_instance(class)? {
+            // A subclass may do it in its own way.
+            enter::call_method(response, intern!(py, "SerializeToString"))
+        } else {
             let (given, wanted) = (response.get_type().name()?, class.getattr("__name__")?);
-            return Ok(Some(format!("the response is a {given}, not a {wanted}")));
-        }
-        if self.response_has_required {
-            let missing = missing_fields(response)?;
-            if !missing.is_empty() {
-                return Ok(Some(format!("the response lacks {}", missing.join(", "))));
-            }
-        }
-        Ok(None)
+            return Ok(Err(format!("the response is a {given}, not a {wanted}")));
+        };
+        let error = match body.and_then(|body| Ok(body.cast_into::<PyBytes>()?)) {
+            Ok(body) => return Ok(Ok(body)),
+            Err(error) => error,
+        };
+        // protobuf says what is missing in words of its own, which differ.
+        let missing = if bound.response_has_required {
+            missing_fields(response)?
+        } else {
+            Vec::new()
+        };
+        Ok(Err(if missing.is_empty() {
+            let described = Described::of(py, &error).status.text;
+            format!("the response does not serialize: {described}")
+        } else {
+            format!("the response lacks {}", missing.join(", "))
+        }))
     }
 
     /// Ends the call with a response, or with none.
@@ -81,28 +88,21 @@ impl Done {
             controller.finish(Outcome::Ok);
             return Ok(());
         };
-        if let Some(fault) = self.fault(response)? {
-            return failed(fault);
-        }
-        if !controller.answers() {
-            if controller.finish(Outcome::Ok) {
-                let method = controller.full_name();
-                controller.servicing().discard_response(method);
-            }
+        let Some(bound) = controller.bound() else {
             return Ok(());
+        };
+        let body = match Self::serialized(bound, response)? {
+            Ok(body) => body,
+            Err(fault) => return failed(fault),
+        };
+        if controller.answers() {
+            controller.respond(py, body.as_bytes());
+        } else if controller.finish(Outcome::Ok) {
+            controller
+                .servicing()
+                .discard_response(controller.full_name());
         }
-        // Required fields were looked for, and what else may fail is for the log.
-        let serialize = response.getattr(intern!(py, "SerializePartialToString"))?;
-        match enter::call(&serialize, ()).and_then(|body| Ok(body.cast_into::<PyBytes>()?)) {
-            Ok(body) => {
-                controller.respond(py, body.as_bytes());
-                Ok(())
-            }
-            Err(error) => {
-                let described = Described::of(py, &error).status.text;
-                failed(format!("the response does not serialize: {described}"))
-            }
-        }
+        Ok(())
     }
 
     /// Ends the call with what its handler raised.
@@ -127,8 +127,7 @@ impl Done {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.controller)?;
-        visit.call(&self.response_class)
+        visit.call(&self.controller)
     }
 }
 

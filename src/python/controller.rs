@@ -2,10 +2,10 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::gc::PyVisit;
@@ -14,13 +14,14 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::call::{Level, Link, Outcome, Ticket};
 use crate::python::answer;
+use crate::python::binding::{Binding, BoundMethod};
 use crate::python::errors::Described;
 use crate::python::servicing::Servicing;
 use crate::python::watch::Watch;
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
 use crate::wire::compress::Compression;
-use crate::wire::{Answers, Extras, Parts};
+use crate::wire::{Answers, Extras, Parts, Payload};
 
 /// What a handler sends along with its response.
 #[derive(Debug, Default)]
@@ -40,13 +41,16 @@ pub(super) struct ServerController {
     servicing: Arc<Servicing>,
     ticket: Arc<Ticket>,
     channel: Py<PyAny>,
-    /// Full name of the method.
-    method: String,
+    binding: Py<Binding>,
+    /// The method's place in it.
+    method: usize,
     /// What came beside the request.
     received: Extras,
-    enclosed: Mutex<Enclosed>,
+    /// Made at the first need.
+    enclosed: Mutex<Option<Box<Enclosed>>>,
     failed: Mutex<Option<String>>,
-    watch: Arc<Watch>,
+    /// Made at the first need.
+    watch: OnceLock<Arc<Watch>>,
     attributes: OnceLock<Py<PyDict>>,
 }
 
@@ -55,19 +59,19 @@ impl ServerController {
         servicing: Arc<Servicing>,
         ticket: Arc<Ticket>,
         channel: Py<PyAny>,
-        method: String,
+        (binding, method): (Py<Binding>, usize),
         received: Extras,
     ) -> Self {
-        let callbacks = Arc::clone(&servicing.process.get().callbacks);
         Self {
             servicing,
             ticket,
             channel,
+            binding,
             method,
             received,
             enclosed: Mutex::default(),
             failed: Mutex::new(None),
-            watch: Watch::new(callbacks),
+            watch: OnceLock::new(),
             attributes: OnceLock::new(),
         }
     }
@@ -76,8 +80,16 @@ impl ServerController {
         &**self.ticket.link()
     }
 
-    fn enclosed(&self) -> MutexGuard<'_, Enclosed> {
-        self.enclosed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is enclosed, to be read or set.
+    fn enclosed<T>(&self, work: impl FnOnce(&mut Enclosed) -> T) -> T {
+        let mut enclosed = self.enclosed.lock().unwrap_or_else(PoisonError::into_inner);
+        work(enclosed.get_or_insert_default())
+    }
+
+    /// What is enclosed, to be sent; `None` when nothing is.
+    fn take_enclosed(&self) -> Option<Box<Enclosed>> {
+        let mut enclosed = self.enclosed.lock().unwrap_or_else(PoisonError::into_inner);
+        enclosed.take()
     }
 
     /// Whether the caller waits for an answer.
@@ -104,8 +116,22 @@ impl ServerController {
         &self.servicing
     }
 
+    /// What is known of the method; `None` is never.
+    pub(super) fn bound(&self) -> Option<&BoundMethod> {
+        self.binding.get().methods.get(self.method)
+    }
+
+    /// Full name of the method.
     pub(super) fn full_name(&self) -> &str {
-        &self.method
+        let methods = self.binding.get().schema.methods().methods();
+        methods
+            .get(self.method)
+            .map_or("", |method| &*method.full_name)
+    }
+
+    /// When the caller stops waiting; `None` when it did not say.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.ticket.deadline()
     }
 
     /// The text of `SetFailed`, if it was called.
@@ -115,7 +141,12 @@ impl ServerController {
 
     /// Ends the call with a serialized response, if it has not ended.
     pub(super) fn respond(&self, py: Python<'_>, response: &[u8]) {
-        let Enclosed { parts, compression } = mem::take(&mut *self.enclosed());
+        let Some(enclosed) = self.take_enclosed() else {
+            let body = Payload::plain(Bytes::copy_from_slice(response));
+            self.ticket.respond(body, Extras::default());
+            return;
+        };
+        let Enclosed { parts, compression } = *enclosed;
         match answer::packed(py, response, compression) {
             Ok(body) => drop(self.ticket.respond(body, Extras::from(parts))),
             Err(error) => self.fail(Status::new(Code::Internal, error.to_string())),
@@ -128,8 +159,10 @@ impl ServerController {
     }
 
     fn deny(&self, status: Status) -> bool {
-        let Enclosed { parts, .. } = mem::take(&mut *self.enclosed());
-        let metadata = parts.metadata;
+        let Some(enclosed) = self.take_enclosed() else {
+            return self.ticket.fail(status);
+        };
+        let metadata = enclosed.parts.metadata;
         self.ticket.deny(
             status,
             Extras::from(Parts {
@@ -172,7 +205,7 @@ impl ServerController {
     }
 
     fn failure_line(&self, what: &str, Status { code, text, .. }: &Status) -> String {
-        let (method, peer) = (&self.method, self.link().peer());
+        let (method, peer) = (self.full_name(), self.link().peer());
         format!("{what} method={method} peer={peer} code={code} text={text:?}")
     }
 
@@ -196,19 +229,21 @@ impl ServerController {
             match name {
                 "response_attachment" => {
                     let bytes = value.extract::<&[u8]>()?.to_vec();
-                    self.enclosed().parts.attachment = bytes.into();
+                    self.enclosed(|enclosed| enclosed.parts.attachment = bytes.into());
                 }
                 "response_metadata" => {
                     let entries: HashMap<String, String> = value.extract()?;
                     let mut entries: Vec<_> = entries.into_iter().collect();
                     entries.sort();
-                    self.enclosed().parts.metadata = entries;
+                    self.enclosed(|enclosed| enclosed.parts.metadata = entries);
                 }
                 "response_compression" => {
-                    self.enclosed().compression = answer::compression(value.extract()?)?;
+                    let compression = answer::compression(value.extract()?)?;
+                    self.enclosed(|enclosed| enclosed.compression = compression);
                 }
                 "response_checksum" => {
-                    self.enclosed().parts.checksum = answer::checksum(value.extract()?)?;
+                    let checksum = answer::checksum(value.extract()?)?;
+                    self.enclosed(|enclosed| enclosed.parts.checksum = checksum);
                 }
                 _ => return Ok(false),
             }
@@ -251,7 +286,7 @@ impl ServerController {
     /// Full name of the called method.
     #[getter]
     fn method(&self) -> &str {
-        &self.method
+        self.full_name()
     }
 
     /// The free keys and values that came along, brpc's `user_fields`.
@@ -269,27 +304,27 @@ impl ServerController {
     /// The raw bytes that go after the response. Settable.
     #[getter]
     fn response_attachment<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.enclosed().parts.attachment)
+        self.enclosed(|enclosed| PyBytes::new(py, &enclosed.parts.attachment))
     }
 
     /// The free keys and values that go beside the response. Settable.
     #[getter]
     fn response_metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let entries = self.enclosed().parts.metadata.clone();
+        let entries = self.enclosed(|enclosed| enclosed.parts.metadata.clone());
         answer::dict(py, &entries)
     }
 
     /// How the response is compressed: none, snappy, gzip or zlib. Settable.
     #[getter]
     fn response_compression(&self) -> &'static str {
-        self.enclosed().compression.name()
+        self.enclosed(|enclosed| enclosed.compression.name())
     }
 
     /// What a checksum of the response covers: none, message or `message_and_attachment`.
     /// Settable.
     #[getter]
     fn response_checksum(&self) -> &'static str {
-        answer::checksum_name(self.enclosed().parts.checksum)
+        self.enclosed(|enclosed| answer::checksum_name(enclosed.parts.checksum))
     }
 
     /// The number that the caller groups its log lines by; None when it gave none.
@@ -323,7 +358,7 @@ impl ServerController {
     }
 
     /// Seconds to the caller's deadline, 0 when it has passed; None when the caller sent none.
-    pub(super) fn time_remaining(&self) -> Option<f64> {
+    fn time_remaining(&self) -> Option<f64> {
         let deadline = self.ticket.deadline()?;
         let left = deadline.saturating_duration_since(Instant::now());
         Some(left.as_secs_f64())
@@ -359,8 +394,11 @@ impl ServerController {
         if !callback.is_callable() {
             return Err(PyTypeError::new_err("NotifyOnCancel takes a callable"));
         }
-        self.watch.add(callback.unbind());
-        let (ended, lost) = (Arc::downgrade(&self.watch), Arc::downgrade(&self.watch));
+        let watch = self
+            .watch
+            .get_or_init(|| Watch::new(Arc::clone(&self.servicing.process.get().callbacks)));
+        watch.add(callback.unbind());
+        let (ended, lost) = (Arc::downgrade(watch), Arc::downgrade(watch));
         self.ticket.on_end(ended);
         if !self.answers() {
             self.link().on_loss(lost);
@@ -431,10 +469,16 @@ impl ServerController {
         if let Some(attributes) = self.attributes.get() {
             visit.call(attributes)?;
         }
-        self.watch.traverse(&visit)
+        visit.call(&self.binding)?;
+        match self.watch.get() {
+            Some(watch) => watch.traverse(&visit),
+            None => Ok(()),
+        }
     }
 
     fn __clear__(&self) {
-        self.watch.clear();
+        if let Some(watch) = self.watch.get() {
+            watch.clear();
+        }
     }
 }

@@ -14,18 +14,40 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::c_int;
 use std::mem;
+use std::ptr;
 use std::sync::OnceLock;
 use std::thread::{self, ThreadId};
 
-use pyo3::ffi::PyObject;
+use pyo3::ffi::{PY_VECTORCALL_ARGUMENTS_OFFSET, PyObject};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 
 unsafe extern "C-unwind" {
     fn PyObject_CallObject(callable: *mut PyObject, args: *mut PyObject) -> *mut PyObject;
+    // Of the ways to call without a tuple, the one that every CPython exports.
+    fn PyObject_VectorcallDict(
+        callable: *mut PyObject,
+        args: *const *mut PyObject,
+        nargsf: usize,
+        kwargs: *mut PyObject,
+    ) -> *mut PyObject;
+    fn PyObject_VectorcallMethod(
+        name: *mut PyObject,
+        args: *const *mut PyObject,
+        nargsf: usize,
+        kwnames: *mut PyObject,
+    ) -> *mut PyObject;
+    fn PyContext_Copy(context: *mut PyObject) -> *mut PyObject;
+    fn PyContext_Enter(context: *mut PyObject) -> c_int;
+    fn PyContext_Exit(context: *mut PyObject) -> c_int;
+    fn PyContextVar_Set(variable: *mut PyObject, value: *mut PyObject) -> *mut PyObject;
     fn Py_DecRef(object: *mut PyObject);
 }
+
+/// Most arguments of [`apply`].
+const MOST_ARGS: usize = 3;
 
 /// Parks the thread when it is unwound; never dropped otherwise.
 struct ParkWhenUnwound;
@@ -75,6 +97,95 @@ where
     let result = unsafe { Bound::from_owned_ptr_or_err(py, result) };
     release(args.into_any());
     result
+}
+
+/// Calls `callable(*args)` without making a tuple; at most three arguments.
+pub(super) fn apply<'py>(
+    callable: &Bound<'py, PyAny>,
+    args: &[&Bound<'py, PyAny>],
+) -> PyResult<Bound<'py, PyAny>> {
+    debug_assert!(args.len() <= MOST_ARGS);
+    // The place before the arguments is for the callee: a bound method puts its object there.
+    let mut pointers = [ptr::null_mut(); 1 + MOST_ARGS];
+    for (pointer, arg) in pointers.iter_mut().skip(1).zip(args) {
+        *pointer = arg.as_ptr();
+    }
+    let count = args.len().min(MOST_ARGS) | PY_VECTORCALL_ARGUMENTS_OFFSET;
+    let guard = ParkWhenUnwound;
+    // SAFETY: the callable and the arguments are live for the call, since they are borrowed; there
+    // is a writable place before the first one; the thread is attached, as the token shows.
+    let result = unsafe {
+        let first = pointers.as_ptr().add(1);
+        PyObject_VectorcallDict(callable.as_ptr(), first, count, ptr::null_mut())
+    };
+    mem::forget(guard);
+    // SAFETY: the result is a new reference, or null with an error set.
+    unsafe { Bound::from_owned_ptr_or_err(callable.py(), result) }
+}
+
+/// Calls the method `name` of `object` without arguments.
+pub(super) fn call_method<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let pointers = [ptr::null_mut(), object.as_ptr()];
+    let count = 1 | PY_VECTORCALL_ARGUMENTS_OFFSET;
+    let guard = ParkWhenUnwound;
+    // SAFETY: as in `apply`; the object stands where the first argument does.
+    let result = unsafe {
+        let first = pointers.as_ptr().add(1);
+        PyObject_VectorcallMethod(name.as_ptr(), first, count, ptr::null_mut())
+    };
+    mem::forget(guard);
+    // SAFETY: the result is a new reference, or null with an error set.
+    unsafe { Bound::from_owned_ptr_or_err(object.py(), result) }
+}
+
+/// A context that the thread is in, until dropped.
+struct Inside<'a, 'py>(&'a Bound<'py, PyAny>);
+
+impl Drop for Inside<'_, '_> {
+    fn drop(&mut self) {
+        // SAFETY: the context is live, and the thread is attached, as the token in it shows. It
+        // fails for a context that the thread is not in; then there is nothing to leave.
+        if unsafe { PyContext_Exit(self.0.as_ptr()) } != 0 {
+            drop(PyErr::take(self.0.py()));
+        }
+    }
+}
+
+/// Does `work` in a copy of `context`, a `contextvars.Context`, and gives the copy too.
+pub(super) fn in_copy<'py, T>(
+    context: &Bound<'py, PyAny>,
+    work: impl FnOnce() -> PyResult<T>,
+) -> PyResult<(Bound<'py, PyAny>, T)> {
+    let py = context.py();
+    // SAFETY: `context` is live and the thread attached; the result is a new reference, or null
+    // with an error set, which it is for everything that is no context.
+    let copy = unsafe { Bound::from_owned_ptr_or_err(py, PyContext_Copy(context.as_ptr()))? };
+    // SAFETY: `copy` is live and the thread attached.
+    if unsafe { PyContext_Enter(copy.as_ptr()) } != 0 {
+        return Err(PyErr::fetch(py));
+    }
+    let inside = Inside(&copy);
+    let done = work();
+    drop(inside);
+    Ok((copy, done?))
+}
+
+/// Sets a `contextvars.ContextVar` in the context that the thread is in.
+pub(super) fn set_variable<'py>(
+    variable: &Bound<'py, PyAny>,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    // SAFETY: both are live and the thread is attached; the result is a new reference, or null
+    // with an error set, which it is for everything that is no variable.
+    let token = unsafe {
+        let token = PyContextVar_Set(variable.as_ptr(), value.as_ptr());
+        Bound::from_owned_ptr_or_err(variable.py(), token)?
+    };
+    drop(token);
+    Ok(())
 }
 
 /// Lets go of an object of the user's, whose finalizer may be Python code.

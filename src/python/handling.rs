@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyFloat};
 
 use crate::call::{
     Call, CloseKind, CloseReason, Level, Link as Peer, Outcome, Permit, RejectReason, Ticket, Turn,
@@ -22,31 +23,15 @@ use crate::wire::baidu_std::errno;
 
 /// What runs a call.
 struct Run<'a, 'py> {
-    bound: &'a BoundMethod,
     handler: &'a Bound<'py, PyAny>,
     /// Held for as long as the handler runs.
     permit: Option<Arc<Permit>>,
 }
 
 impl Invoker {
-    /// A context of its own for one handler; in it, calls inherit the deadline of the one that is
-    /// handled.
-    pub(super) fn context<'py>(
-        &self,
-        py: Python<'py>,
-        controller: Option<&ServerController>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let copy = self
-            .servicing
-            .context
-            .bind(py)
-            .getattr(pyo3::intern!(py, "copy"))?;
-        let context = enter::call(&copy, ())?;
-        if let Some(left) = controller.and_then(ServerController::time_remaining) {
-            let run = context.getattr(pyo3::intern!(py, "run"))?;
-            enter::call(&run, (imports::inherit(py)?, left))?;
-        }
-        Ok(context)
+    /// A context of its own for what is run once.
+    pub(super) fn context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        enter::call_method(self.servicing.context.bind(py), intern!(py, "copy"))
     }
 
     /// Has a coroutine run on its event loop; the lane goes on when it has ended.
@@ -90,11 +75,12 @@ impl Invoker {
             return;
         }
         // The numbers were held against these tables when the frame came in.
-        let Some((channel, binding)) = self.served(py, link, place.service) else {
+        let Some((channel, served)) = self.served(py, link, place.service) else {
             let text = "the connection is being ended";
             ticket.fail(Status::new(Code::Cancelled, text));
             return;
         };
+        let binding = served.clone_ref(py);
         let binding = binding.get();
         let table = binding.schema.methods();
         let (Some(method), Some(bound)) = (
@@ -115,7 +101,7 @@ impl Invoker {
             Arc::clone(&self.servicing),
             ticket,
             channel,
-            method.full_name.clone(),
+            (served, place.method),
             extras,
         );
         let Some(handler) = &bound.handler else {
@@ -123,7 +109,6 @@ impl Invoker {
             return controller.fail(Status::new(Code::Unimplemented, text));
         };
         let run = Run {
-            bound,
             handler: handler.bind(py),
             permit,
         };
@@ -159,26 +144,36 @@ impl Invoker {
         request: Bound<'_, PyAny>,
         turn: &mut Turn<'_>,
     ) -> PyResult<()> {
-        let bound = run.bound;
-        let context = self.context(py, Some(&controller))?;
-        let controller = Py::new(py, controller)?;
-        let class = bound.response_class.clone_ref(py);
-        let done = Done::new(controller.clone_ref(py), class, bound.response_has_required);
-        let done = Py::new(py, done)?;
-        let enter_context = context.getattr(pyo3::intern!(py, "run"))?;
-        let args = (run.handler, controller, request, done.clone_ref(py));
-        let settled = match enter::call(&enter_context, args) {
-            Ok(result) => {
-                let settled = self.settle(&result, context, &done, run, turn);
+        let ends = controller
+            .deadline()
+            .map(|deadline| self.servicing.process.get().monotonic(deadline));
+        let controller = Bound::new(py, controller)?;
+        let done = Bound::new(py, Done::new(controller.clone().unbind()))?;
+        let handled = enter::in_copy(self.servicing.context.bind(py), || {
+            if let Some(ends) = ends {
+                enter::set_variable(imports::deadline(py)?, &PyFloat::new(py, ends))?;
+            }
+            Ok(enter::apply(
+                run.handler,
+                &[controller.as_any(), &request, done.as_any()],
+            ))
+        });
+        enter::release(request);
+        enter::release(controller.into_any());
+        let settled = match handled {
+            // The handler's context was left: the event loop may enter it at any time from now on.
+            Ok((context, Ok(result))) => {
+                let settled = self.settle(&result, context, done.as_unbound(), run, turn);
                 enter::release(result);
                 settled
             }
-            Err(error) => {
+            Ok((_, Err(error))) => {
                 done.get().raise(py, error);
                 Ok(())
             }
+            Err(error) => Err(error),
         };
-        enter::release(done.into_bound(py).into_any());
+        enter::release(done.into_any());
         settled
     }
 
@@ -213,10 +208,12 @@ fn parse<'py>(
     body: &[u8],
 ) -> Result<Bound<'py, PyAny>, String> {
     let told = |error: PyErr| Described::of(py, &error).status.text;
-    let request = enter::call(bound.parse.bind(py), (PyBytes::new(py, body),)).map_err(told)?;
-    if bound.request_has_required {
-        let missing = missing_fields(&request).map_err(told)?;
-        if !missing.is_empty() {
+    let body = PyBytes::new(py, body);
+    let request = enter::apply(bound.parse.bind(py), &[body.as_any()]).map_err(told)?;
+    if let Some(is_complete) = &bound.is_complete {
+        let complete = enter::apply(is_complete.bind(py), &[&request]).map_err(told)?;
+        if !complete.is_truthy().map_err(told)? {
+            let missing = missing_fields(&request).map_err(told)?;
             return Err(format!("the request lacks {}", missing.join(", ")));
         }
     }
@@ -228,7 +225,5 @@ pub(super) fn is_awaitable(result: &Bound<'_, PyAny>) -> PyResult<bool> {
     if result.is_none() {
         return Ok(false);
     }
-    result
-        .get_type()
-        .hasattr(pyo3::intern!(result.py(), "__await__"))
+    result.get_type().hasattr(intern!(result.py(), "__await__"))
 }

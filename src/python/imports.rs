@@ -23,6 +23,6 @@ imported! {
     rpc_error: PyAny = "callmethod.errors", "from_core";
     describe: PyAny = "callmethod.errors", "to_core";
     peer_channel: PyType = "callmethod.peer_channel", "PeerChannel";
-    inherit: PyAny = "callmethod._deadline", "inherit";
+    deadline: PyAny = "callmethod._deadline", "deadline";
     disconnect: PyType = "callmethod.errors", "Disconnect";
 }

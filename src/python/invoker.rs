@@ -226,7 +226,7 @@ impl Invoker {
         let py = hook.py();
         let ran = enter::call(hook, args).and_then(|result| {
             if is_awaitable(&result)? {
-                self.submit(py, &result, self.context(py, None)?, None, turn)?;
+                self.submit(py, &result, self.context(py)?, None, turn)?;
             }
             Ok(())
         });

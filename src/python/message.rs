@@ -8,7 +8,7 @@ use crate::python::enter;
 /// Paths of required fields that a message lacks.
 pub(super) fn missing_fields(message: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     let py = message.py();
-    let complete = enter::call(&message.getattr(intern!(py, "IsInitialized"))?, ())?;
+    let complete = enter::call_method(message, intern!(py, "IsInitialized"))?;
     if complete.is_truthy()? {
         return Ok(Vec::new());
     }

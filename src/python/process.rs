@@ -1,12 +1,13 @@
 //! What the servers and channels of one process share.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use pyo3::prelude::*;
 use tokio::runtime::Handle;
 
 use crate::call::{Journal, Level, Record};
-use crate::net::Runtime;
+use crate::net::{Driver, Runtime};
 use crate::python::callbacks::{Callback, Callbacks, ReadyCall};
 use crate::python::{enter, errors, imports};
 
@@ -18,15 +19,26 @@ type LogLine = (u8, String, Option<Py<PyAny>>);
 #[pyclass(frozen, module = "callmethod._core")]
 pub(super) struct Process {
     runtime: Mutex<Option<Runtime>>,
-    handle: Handle,
+    pub(super) driver: Arc<Driver>,
+    /// One moment by our clock and by `time.monotonic`.
+    moment: (Instant, f64),
     pub(super) journal: Arc<Journal>,
     pub(super) callbacks: Arc<Callbacks>,
 }
 
 impl Process {
+    /// What `time.monotonic` will say then.
+    pub(super) fn monotonic(&self, then: Instant) -> f64 {
+        let (moment, seconds) = self.moment;
+        match then.checked_duration_since(moment) {
+            Some(after) => seconds + after.as_secs_f64(),
+            None => seconds - (moment - then).as_secs_f64(),
+        }
+    }
+
     /// Where tasks are started.
     pub(super) fn handle(&self) -> &Handle {
-        &self.handle
+        self.driver.handle()
     }
 }
 
@@ -37,8 +49,10 @@ impl Process {
         imports::load(py)?;
         let runtime = Runtime::start()
             .map_err(|error| errors::os_error(&error, "starting the I/O thread"))?;
+        let seconds = py.import("time")?.call_method0("monotonic")?.extract()?;
         Ok(Self {
-            handle: runtime.handle(),
+            moment: (Instant::now(), seconds),
+            driver: Arc::clone(runtime.driver()),
             runtime: Mutex::new(Some(runtime)),
             journal: Arc::default(),
             callbacks: Arc::default(),

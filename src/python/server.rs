@@ -88,11 +88,7 @@ impl Server {
         context: Py<PyAny>,
         submit: Py<PyAny>,
     ) -> PyResult<Self> {
-        let Workers {
-            counters,
-            processor,
-            ..
-        } = workers.get();
+        let Workers { counters, crew, .. } = workers.get();
         let shared = process.clone_ref(py);
         let mut servicing =
             Servicing::new(py, shared, Arc::clone(counters), offers, context, submit);
@@ -124,12 +120,13 @@ impl Server {
                 },
                 offer: offer.clone(),
                 counters: Arc::clone(counters),
+                driver: Arc::clone(&process.get().driver),
                 journal: Arc::clone(&process.get().journal),
             }));
         }
         let sessions = Arc::clone(&servicing);
         let open = move || Arc::new(Invoker::new(Arc::clone(&sessions))) as Arc<dyn Session>;
-        let processor = Arc::clone(processor);
+        let processor = Arc::clone(crew.processor());
         let serving = Serving::new(terms, handshake_timeout, processor, Box::new(open));
         let address = match bind {
             None => None,

@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use crate::call::{Level, Processor};
+use crate::call::Level;
 use crate::metrics::Counters;
+use crate::net::Crew;
 use crate::python::enter;
 use crate::python::process::Process;
 
 /// The workers of one processor.
 #[pyclass(frozen, module = "callmethod._core")]
 pub(super) struct Workers {
-    pub(super) processor: Arc<Processor>,
+    pub(super) crew: Crew,
     pub(super) counters: Arc<Counters>,
     process: Py<Process>,
 }
@@ -26,7 +27,7 @@ impl Workers {
     #[new]
     fn new(process: Py<Process>) -> Self {
         Self {
-            processor: Arc::default(),
+            crew: Crew::new(Arc::default(), Arc::clone(&process.get().driver)),
             counters: Arc::default(),
             process,
         }
@@ -34,7 +35,8 @@ impl Workers {
 
     /// Runs what there is to run until `stop` was called and nothing is left.
     fn run(&self, py: Python<'_>) {
-        while let Some(lane) = py.detach(|| self.processor.next()) {
+        let mut worker = self.crew.worker();
+        while let Some(lane) = worker.take().or_else(|| py.detach(|| worker.wait())) {
             enter::gate(py);
             if catch_unwind(AssertUnwindSafe(|| lane.run())).is_err() {
                 Counters::count(&self.counters.panics);
@@ -46,6 +48,6 @@ impl Workers {
 
     /// Lets the threads go.
     fn stop(&self) {
-        self.processor.stop();
+        self.crew.processor().stop();
     }
 }

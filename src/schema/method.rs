@@ -1,8 +1,7 @@
 //! The method table: what an index or a name on the wire stands for.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
+use foldhash::HashMap;
 use prost::Message as _;
 use prost_types::{FileDescriptorProto, MethodDescriptorProto};
 

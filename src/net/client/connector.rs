@@ -188,11 +188,7 @@ impl Line {
     async fn hold(self: &Arc<Self>, (stream, peer): (Stream, String)) -> bool {
         Counters::count(&self.terms.counters.connects);
         let stream = Arc::new(stream);
-        let connection = Arc::new(Connection::new(
-            Arc::clone(&stream),
-            peer,
-            Arc::clone(&self.terms),
-        ));
+        let connection = Connection::new(Arc::clone(&stream), peer, Arc::clone(&self.terms));
         let mut closed = false;
         self.change(|standing| {
             closed = matches!(standing.state, State::Closed);

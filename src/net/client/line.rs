@@ -201,6 +201,7 @@ pub(super) mod tests {
     use super::*;
     use crate::call::{Event, Journal, Link, Processor, Session, Turn};
     use crate::metrics::Counters;
+    use crate::net::Driver;
     use crate::net::address::Address;
     use crate::net::connection::{Offer, Role};
     use crate::wire::baidu_std::BaiduStdCodec;
@@ -214,7 +215,7 @@ pub(super) mod tests {
     }
 
     /// A line to nowhere.
-    pub(crate) fn line(runtime: &Handle) -> Arc<Line> {
+    pub(crate) fn line(driver: &Arc<Driver>) -> Arc<Line> {
         let terms = Terms {
             codec: Arc::new(BaiduStdCodec::new(limits::MESSAGE_BYTES)),
             coalesce: true,
@@ -223,6 +224,7 @@ pub(super) mod tests {
                 credential: Mutex::new(Bytes::new()),
             },
             offer: Offer::Nothing,
+            driver: Arc::clone(driver),
             counters: Arc::new(Counters::default()),
             journal: Arc::new(Journal::default()),
         };
@@ -240,6 +242,12 @@ pub(super) mod tests {
             session: Arc::new(Deaf),
             processor: Arc::new(Processor::default()),
         };
-        Line::new(runtime.clone(), target, options, Arc::new(terms), serving)
+        Line::new(
+            driver.handle().clone(),
+            target,
+            options,
+            Arc::new(terms),
+            serving,
+        )
     }
 }

@@ -178,9 +178,9 @@ mod tests {
     /// A pool whose lines are closed before their first call is made, as by a close that comes
     /// in between.
     fn closed(runtime: &Runtime) -> Arc<Pool> {
-        let handle = runtime.handle();
+        let driver = Arc::clone(runtime.driver());
         let open = move || {
-            let line = line(&handle);
+            let line = line(&driver);
             line.change(|standing| standing.state = State::Closed);
             line
         };

@@ -109,7 +109,7 @@ impl Server {
         terms: Arc<Terms>,
         buffer: BytesMut,
     ) {
-        let connection = Arc::new(Connection::new(Arc::clone(&stream), peer, terms));
+        let connection = Connection::new(Arc::clone(&stream), peer, terms);
         let lane = Lane::new((self.open_session)(), Arc::clone(&self.processor));
         let member = Member {
             connection: Arc::clone(&connection),

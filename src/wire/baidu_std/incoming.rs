@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::wire::baidu_std::meta::{RpcMeta, RpcRequestMeta, UserField};
-use crate::wire::baidu_std::{BaiduStd, COMPRESSIONS, checksum, errno};
+use crate::wire::baidu_std::{BaiduStd, COMPRESSIONS, checksum, errno, usual};
 use crate::wire::brpc::{Incoming, id, is_call, outcome, parse, required, text};
 use crate::wire::{
     BodyFault, CallFrame, Checksum, Frame, Parts, Payload, Reads, ReplyFrame, Target, Trace,
@@ -20,17 +20,25 @@ const PROTO_TEXT: i32 = 3;
 
 impl Incoming for BaiduStd {
     fn frame(reads: Reads, meta: Bytes, payload: Bytes) -> Result<Frame, WireError> {
-        let meta: RpcMeta = parse(meta)?;
-        if let Some(request) = &meta.request {
-            required(request.service_name.as_ref(), "service_name is missing")?;
-            required(request.method_name.as_ref(), "method_name is missing")?;
+        match usual::read(reads, &meta, &payload) {
+            Some(frame) => Ok(frame),
+            None => any_frame(reads, meta, payload),
         }
-        Ok(if is_call(reads, meta.request.is_some()) {
-            Frame::Call(call(meta, payload))
-        } else {
-            Frame::Reply(reply(meta, payload))
-        })
     }
+}
+
+/// The frame of any meta.
+pub(super) fn any_frame(reads: Reads, meta: Bytes, payload: Bytes) -> Result<Frame, WireError> {
+    let meta: RpcMeta = parse(meta)?;
+    if let Some(request) = &meta.request {
+        required(request.service_name.as_ref(), "service_name is missing")?;
+        required(request.method_name.as_ref(), "method_name is missing")?;
+    }
+    Ok(if is_call(reads, meta.request.is_some()) {
+        Frame::Call(call(meta, payload))
+    } else {
+        Frame::Reply(reply(meta, payload))
+    })
 }
 
 /// A call without a request names nothing.
@@ -124,7 +132,7 @@ fn sound(meta: &RpcMeta, message: &[u8], attachment: &[u8]) -> Result<(), BodyFa
 }
 
 /// brpc sends no time that is not above 0, and its server drops no call for such a one.
-fn timeout(milliseconds: i32) -> Option<Duration> {
+pub(super) fn timeout(milliseconds: i32) -> Option<Duration> {
     let milliseconds = u64::try_from(milliseconds).ok()?;
     (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
 }

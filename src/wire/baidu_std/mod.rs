@@ -4,6 +4,7 @@ mod checksum;
 mod incoming;
 mod meta;
 mod outgoing;
+mod usual;
 
 pub use crate::wire::brpc::errno;
 

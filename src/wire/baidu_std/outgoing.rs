@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::wire::baidu_std::meta::{RpcMeta, RpcRequestMeta, RpcResponseMeta, UserField};
-use crate::wire::baidu_std::{BaiduStd, COMPRESSIONS, checksum, errno};
+use crate::wire::baidu_std::{BaiduStd, COMPRESSIONS, checksum, errno, usual};
 use crate::wire::brpc::{Outgoing, correlation_id, filled};
 use crate::wire::compress::Compression;
 use crate::wire::{Checksum, EncodeError, Extras, OutgoingCall, OutgoingReply, Payload};
@@ -36,6 +36,10 @@ impl Outgoing for BaiduStd {
         meta.request = Some(request);
         carry(&mut meta, call.body, call.extras);
         Ok(meta)
+    }
+
+    fn usual_reply_meta(reply: &OutgoingReply<'_>) -> Option<impl AsRef<[u8]>> {
+        usual::reply_meta(reply)
     }
 
     fn reply_meta(reply: &OutgoingReply<'_>) -> Result<impl Message, EncodeError> {

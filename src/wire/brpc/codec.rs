@@ -79,6 +79,12 @@ where
         let (message, attachment) = reply
             .outcome
             .map_or((0, 0), |body| (body.bytes.len(), attachment));
+        if let Some(meta) = D::usual_reply_meta(reply) {
+            let meta = meta.as_ref();
+            let mut head = begun::<D>(self.limit, meta.len(), message, attachment)?;
+            head.push(meta);
+            return Ok(head);
+        }
         head::<D>(self.limit, &D::reply_meta(reply)?, message, attachment)
     }
 }
@@ -91,15 +97,26 @@ fn head<D: Dialect>(
     attachment: usize,
 ) -> Result<Head, EncodeError> {
     let length = meta.encoded_len();
-    let sizes = Sizes::to_send(length, message, attachment, limit)?;
-    let mut head = Head::default();
-    head.push(&D::MAGIC);
-    D::write_sizes(sizes, &mut head);
+    let mut head = begun::<D>(limit, length, message, attachment)?;
     let mut room = head.grow(length);
     meta.encode(&mut room).map_err(|short| EncodeError::Meta {
         meta: short.required_capacity() as u64,
         limit: short.remaining() as u64,
     })?;
+    Ok(head)
+}
+
+/// A head up to its meta, which has `meta` bytes.
+fn begun<D: Dialect>(
+    limit: u64,
+    meta: usize,
+    message: usize,
+    attachment: usize,
+) -> Result<Head, EncodeError> {
+    let sizes = Sizes::to_send(meta, message, attachment, limit)?;
+    let mut head = Head::default();
+    head.push(&D::MAGIC);
+    D::write_sizes(sizes, &mut head);
     Ok(head)
 }
 

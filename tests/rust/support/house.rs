@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use _core::call::{Admission, Journal, Limits, Processor, Session};
 use _core::metrics::{Counters, Value};
-use _core::net::Runtime;
 use _core::net::address::Address;
 use _core::net::client::{Channel, ChannelOptions, Serving, Target};
 use _core::net::connection::{Offer, Role, Terms};
 use _core::net::server::{Cut, Listener, OpenSession, Server};
+use _core::net::{Crew, Runtime};
 use _core::wire::baidu_std::BaiduStdCodec;
 use _core::wire::hulu::HuluCodec;
 use _core::wire::indexed::{IndexedCodec, Layout};
@@ -80,16 +80,22 @@ pub(crate) struct House {
 impl House {
     pub(crate) fn new() -> Self {
         let processor = Arc::new(Processor::default());
+        let runtime = Runtime::start().unwrap();
+        let crew = Arc::new(Crew::new(
+            Arc::clone(&processor),
+            Arc::clone(runtime.driver()),
+        ));
         let work = |_| {
-            let processor = Arc::clone(&processor);
+            let crew = Arc::clone(&crew);
             thread::spawn(move || {
-                while let Some(lane) = processor.next() {
+                let mut worker = crew.worker();
+                while let Some(lane) = worker.take().or_else(|| worker.wait()) {
                     lane.run();
                 }
             })
         };
         Self {
-            runtime: Some(Runtime::start().unwrap()),
+            runtime: Some(runtime),
             workers: (0..WORKERS).map(work).collect(),
             processor,
             counters: Arc::default(),
@@ -114,6 +120,7 @@ impl House {
             close_on_bad_body: true,
             role,
             offer,
+            driver: Arc::clone(self.runtime().driver()),
             counters: Arc::clone(&self.counters),
             journal: Arc::new(Journal::default()),
         })

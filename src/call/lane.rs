@@ -1,0 +1,365 @@
+//! Lanes: the events of one connection, in the order in which they may run.
+//!
+//! The events of a lane begin in the order they came; the calls of a narrow lane run one at a time,
+//! those of a wide one side by side. Opening and closing run alone in either. A lane that was run
+//! for a while goes to the end of the processor's queue, so that a busy connection does not starve
+//! the others. A full lane does not refuse: its reader waits, and so does the peer.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::call::{Call, Event, Link, Processor, Session};
+
+/// Events that wait in one lane at most before its reader must pause, where nobody else bounds
+/// them.
+const LANE_EVENTS: usize = 1024;
+/// Bytes of requests that wait in one lane at most before its reader must pause.
+const LANE_BYTES: usize = 4 * 1024 * 1024;
+/// Events in one lane from which on it is looked whether some have ended.
+const SWEEP_EVENTS: usize = 256;
+/// Events of one lane that are run before another lane has its turn.
+const TURN_EVENTS: usize = 64;
+
+#[derive(Debug)]
+struct Mailbox {
+    events: VecDeque<(Arc<dyn Link>, Event)>,
+    bytes: usize,
+    calls: usize,
+    /// Calls that may run at once.
+    width: usize,
+    /// Events that may wait before the reader must pause.
+    depth: usize,
+    /// Bytes that may.
+    depth_bytes: usize,
+    /// How many events there are when it is next looked whether some have ended.
+    sweep_at: usize,
+    /// No call begins for now: the peer does not read its answers.
+    paused: bool,
+    /// Events that run, and holds of turns.
+    running: usize,
+    /// What runs runs alone.
+    exclusive: bool,
+    /// The lane is in the processor's queue.
+    queued: bool,
+    /// Who waits for room.
+    reader: Option<Waker>,
+    /// Who waits for the end.
+    idler: Option<Waker>,
+}
+
+/// The events of one session.
+pub struct Lane {
+    session: Arc<dyn Session>,
+    processor: Arc<Processor>,
+    mailbox: Mutex<Mailbox>,
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane")
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}
+
+fn weight(event: &Event) -> (usize, usize) {
+    match event {
+        Event::Call(call) => (1, call.weight()),
+        Event::Opened | Event::Credential(_) | Event::Closed(_) => (0, 0),
+    }
+}
+
+fn runs_alone(event: &Event) -> bool {
+    !matches!(event, Event::Call(_))
+}
+
+impl Mailbox {
+    fn is_full(&self) -> bool {
+        self.bytes >= self.depth_bytes || self.events.len() >= self.depth
+    }
+
+    /// Whether the first event may begin.
+    fn is_ready(&self) -> bool {
+        match self.events.front() {
+            None => false,
+            Some((_, event)) if runs_alone(event) => self.running == 0,
+            Some(_) => !self.exclusive && !self.paused && self.running < self.width,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.events.is_empty() && self.running == 0
+    }
+
+    /// Throws out calls that ended while they waited.
+    fn sweep(&mut self) {
+        let ended = |event: &Event| matches!(event, Event::Call(call) if call.ticket.is_ended());
+        self.events.retain(|(_, event)| !ended(event));
+        let weights = self.events.iter().map(|(_, event)| weight(event));
+        (self.calls, self.bytes) = weights.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        self.sweep_at = SWEEP_EVENTS.max(self.events.len() * 2);
+    }
+
+    /// Wakes the reader once half of the lane is free again, so that it does not wake for each.
+    fn wake_reader(&mut self) -> Option<Waker> {
+        if self.events.len() <= self.depth / 2 && self.bytes <= self.depth_bytes / 2 {
+            self.reader.take()
+        } else {
+            None
+        }
+    }
+}
+
+impl Lane {
+    /// A narrow lane whose events go to `session`.
+    #[must_use]
+    pub fn new(session: Arc<dyn Session>, processor: Arc<Processor>) -> Arc<Self> {
+        let mailbox = Mailbox {
+            events: VecDeque::new(),
+            bytes: 0,
+            calls: 0,
+            width: 1,
+            depth: LANE_EVENTS,
+            depth_bytes: LANE_BYTES,
+            sweep_at: SWEEP_EVENTS,
+            paused: false,
+            running: 0,
+            exclusive: false,
+            queued: false,
+            reader: None,
+            idler: None,
+        };
+        Arc::new(Self {
+            session,
+            processor,
+            mailbox: Mutex::new(mailbox),
+        })
+    }
+
+    fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the calls of this lane run side by side. Where calls can be refused, the reader never
+    /// pauses: what else it reads may be what a handler waits for.
+    pub fn widen(&self, refuses: bool) {
+        let mut mailbox = self.mailbox();
+        mailbox.width = LANE_EVENTS;
+        if refuses {
+            (mailbox.width, mailbox.depth, mailbox.depth_bytes) =
+                (usize::MAX, usize::MAX, usize::MAX);
+        }
+    }
+
+    /// How many calls wait, and how many bytes they have.
+    pub fn waiting(&self) -> (usize, usize) {
+        let mailbox = self.mailbox();
+        (mailbox.calls, mailbox.bytes)
+    }
+
+    /// The same once those that ended while they waited are thrown out.
+    pub fn waiting_swept(&self) -> (usize, usize) {
+        self.mailbox().sweep();
+        self.waiting()
+    }
+
+    /// Begins no call until [`Lane::resume`].
+    pub fn pause(&self) {
+        self.mailbox().paused = true;
+    }
+
+    /// Begins calls again.
+    pub fn resume(self: &Arc<Self>) {
+        let mut mailbox = self.mailbox();
+        mailbox.paused = false;
+        self.offer(mailbox);
+    }
+
+    /// Adds events of `link` to the end of the lane.
+    pub fn push(self: &Arc<Self>, link: &Arc<dyn Link>, events: impl IntoIterator<Item = Event>) {
+        let mut mailbox = self.mailbox();
+        for event in events {
+            let (calls, bytes) = weight(&event);
+            mailbox.calls += calls;
+            mailbox.bytes += bytes;
+            mailbox.events.push_back((Arc::clone(link), event));
+        }
+        // From time to time.
+        if mailbox.events.len() >= mailbox.sweep_at {
+            mailbox.sweep();
+        }
+        self.offer(mailbox);
+    }
+
+    /// Has a worker come if there is something to begin.
+    fn offer(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>) {
+        if mailbox.is_ready() && !mailbox.queued {
+            mailbox.queued = true;
+            drop(mailbox);
+            self.processor.enqueue(Arc::clone(self));
+        }
+    }
+
+    /// Ready when the lane takes more; otherwise the task is woken when it does.
+    pub fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut mailbox = self.mailbox();
+        if mailbox.is_full() {
+            mailbox.reader = Some(context.waker().clone());
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+
+    /// Runs events for one visit; called by the worker that was given the lane.
+    pub fn run(self: &Arc<Self>) {
+        self.mailbox().queued = false;
+        let _visit = Visit(self);
+        for _ in 0..TURN_EVENTS {
+            let Some((link, event)) = self.begin() else {
+                break;
+            };
+            let mut turn = Turn { lane: self };
+            self.session.handle(&link, event, &mut turn);
+        }
+    }
+
+    /// Takes the first event if it may begin. Where more may begin beside it, another worker comes
+    /// for that: this one may be gone for long.
+    fn begin(self: &Arc<Self>) -> Option<(Arc<dyn Link>, Event)> {
+        let mut mailbox = self.mailbox();
+        if !mailbox.is_ready() {
+            return None;
+        }
+        let (link, event) = mailbox.events.pop_front()?;
+        mailbox.running += 1;
+        mailbox.exclusive = runs_alone(&event);
+        let (calls, bytes) = weight(&event);
+        mailbox.calls -= calls;
+        mailbox.bytes -= bytes;
+        if let Event::Call(call) = &event {
+            call.ticket.begin();
+        }
+        let reader = mailbox.wake_reader();
+        self.processor.begin();
+        self.offer(mailbox);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        Some((link, event))
+    }
+
+    /// One event less runs; says what that leaves.
+    fn end(&self) -> MutexGuard<'_, Mailbox> {
+        let mut mailbox = self.mailbox();
+        mailbox.running -= 1;
+        // What runs alone may be held by several.
+        mailbox.exclusive &= mailbox.running > 0;
+        if mailbox.is_idle()
+            && let Some(idler) = mailbox.idler.take()
+        {
+            idler.wake();
+        }
+        mailbox
+    }
+
+    /// Takes out the calls that wait; other events stay.
+    pub fn take_calls(&self) -> Vec<Call> {
+        let mut mailbox = self.mailbox();
+        let mut calls = Vec::with_capacity(mailbox.calls);
+        for (link, event) in std::mem::take(&mut mailbox.events) {
+            match event {
+                Event::Call(call) => calls.push(call),
+                other => mailbox.events.push_back((link, other)),
+            }
+        }
+        mailbox.calls = 0;
+        mailbox.bytes = 0;
+        let reader = mailbox.wake_reader();
+        drop(mailbox);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        calls
+    }
+
+    /// The processor whose workers run it.
+    pub fn processor(&self) -> &Processor {
+        &self.processor
+    }
+
+    /// How many calls wait.
+    pub fn queued_calls(&self) -> usize {
+        self.mailbox().calls
+    }
+
+    /// Ready when nothing waits and nothing runs; otherwise the task is woken when that is so.
+    pub fn poll_idle(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut mailbox = self.mailbox();
+        if mailbox.is_idle() {
+            Poll::Ready(())
+        } else {
+            mailbox.idler = Some(context.waker().clone());
+            Poll::Pending
+        }
+    }
+
+    /// Whether nothing waits and nothing runs.
+    pub fn is_idle(&self) -> bool {
+        self.mailbox().is_idle()
+    }
+}
+
+/// A worker's visit to a lane. What it leaves behind, also when a session panics, is for another.
+struct Visit<'a>(&'a Arc<Lane>);
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.0.offer(self.0.mailbox());
+    }
+}
+
+/// The turn of one event. It ends when this and all holds of it are dropped (so also when a session
+/// panics).
+#[derive(Debug)]
+pub struct Turn<'a> {
+    lane: &'a Arc<Lane>,
+}
+
+impl Turn<'_> {
+    /// Lets the turn go on until the hold is dropped; the worker goes elsewhere.
+    pub fn hold(&mut self) -> Hold {
+        // One more that must end.
+        self.lane.mailbox().running += 1;
+        Hold {
+            lane: Some(Arc::clone(self.lane)),
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.lane.processor.leave();
+        // What may begin now is for the visit to begin.
+        drop(self.lane.end());
+    }
+}
+
+/// A turn that outlasts the worker's visit; ends when dropped, on any thread.
+#[derive(Debug)]
+pub struct Hold {
+    lane: Option<Arc<Lane>>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(lane) = self.lane.take() {
+            lane.offer(lane.end());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

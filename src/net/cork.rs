@@ -1,0 +1,56 @@
+//! The cork: what one thread has to write while it runs a batch is held back until its end, so that
+//! each connection is written once.
+
+use std::cell::Cell;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Weak};
+
+use crate::net::connection::{Connection, locked};
+
+thread_local! {
+    static HOLDS_BACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether frames of this thread are held back.
+pub(super) fn holds_back() -> bool {
+    HOLDS_BACK.get()
+}
+
+/// Has frames of this thread held back from now on, or no longer. Who holds back flushes before it
+/// waits for anything.
+pub fn hold_back(holds: bool) {
+    HOLDS_BACK.set(holds);
+}
+
+/// The connections of one runtime that have something held back.
+#[derive(Debug, Default)]
+pub(super) struct Cork {
+    touched: Mutex<Vec<Weak<Connection>>>,
+    /// There are some.
+    filled: AtomicBool,
+}
+
+impl Cork {
+    /// Keeps a connection for the next flush; says whether it is the first one.
+    pub(super) fn touch(&self, connection: Weak<Connection>) -> bool {
+        locked(&self.touched).push(connection);
+        !self.filled.swap(true, Ordering::SeqCst)
+    }
+
+    /// Whether nothing is held back.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.filled.load(Ordering::SeqCst)
+    }
+
+    /// Writes what is held back, whoever held it.
+    pub(super) fn flush(&self) {
+        if !self.filled.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        let touched = mem::take(&mut *locked(&self.touched));
+        for connection in touched.iter().filter_map(Weak::upgrade) {
+            connection.uncork();
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Who drives the runtime: moves its bytes, keeps its time.
+//!
+//! The I/O thread does, unless a guest does so while it has nothing better to do: a worker that
+//! waits for calls (see `crew.rs`). What it reads it can then run itself, and nobody need be woken
+//! for it. The I/O thread stands by meanwhile. It ticks as long as something happens, and drives
+//! again when the guest has been away for a whole tick: its handler takes long.
+//!
+//! A runtime may be driven by one thread at a time. tokio sees to that, and hands it on when the
+//! one leaves and another waits; that costs a wake-up, so the I/O thread does not wait there.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Handle, Runtime};
+use tokio::select;
+use tokio::sync::{Notify, SetOnce};
+use tokio::time::sleep;
+
+use crate::call::Processor;
+use crate::net::connection::{Connection, locked};
+use crate::net::cork::Cork;
+
+/// How often it is looked whether those at work make progress.
+const TICK: Duration = Duration::from_millis(1);
+/// Ticks in which nothing happened after which they cease until something does.
+const QUIET_TICKS: u32 = 50;
+
+/// Who drives, and what the one who stands by looks after.
+#[derive(Debug)]
+pub struct Driver {
+    /// None once it was shut down.
+    runtime: RwLock<Option<Runtime>>,
+    handle: Handle,
+    /// The runtime is to be shut down.
+    closed: SetOnce<()>,
+    /// A guest drives.
+    guest: AtomicBool,
+    /// How often one has stopped doing so.
+    outings: AtomicU64,
+    /// The I/O thread drives.
+    attended: AtomicBool,
+    /// Tells it to leave that to a guest.
+    recall: Notify,
+    /// No ticks, until stirred.
+    dozing: AtomicBool,
+    /// Tells the I/O thread that, while it drives; otherwise it is unparked.
+    stirred: Notify,
+    thread: OnceLock<Thread>,
+    cork: Cork,
+    processors: Mutex<Vec<Weak<Processor>>>,
+}
+
+impl Driver {
+    pub(super) fn new(runtime: Runtime) -> Arc<Self> {
+        Arc::new(Self {
+            handle: runtime.handle().clone(),
+            runtime: RwLock::new(Some(runtime)),
+            closed: SetOnce::new(),
+            guest: AtomicBool::new(false),
+            outings: AtomicU64::new(0),
+            attended: AtomicBool::new(false),
+            recall: Notify::new(),
+            dozing: AtomicBool::new(false),
+            stirred: Notify::new(),
+            thread: OnceLock::new(),
+            cork: Cork::default(),
+            processors: Mutex::default(),
+        })
+    }
+
+    /// Where tasks are started; does not keep the runtime.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Looks from now on whether the workers of `processor` make progress.
+    pub fn watch(&self, processor: &Arc<Processor>) {
+        let mut processors = locked(&self.processors);
+        processors.retain(|other| other.strong_count() > 0);
+        processors.push(Arc::downgrade(processor));
+    }
+
+    /// Writes what threads have held back.
+    pub fn flush(&self) {
+        self.cork.flush();
+    }
+
+    /// Keeps a connection for the next flush.
+    pub(super) fn touch(&self, connection: Weak<Connection>) {
+        if self.cork.touch(connection) {
+            self.stir();
+        }
+    }
+
+    /// Sees to it that somebody ticks: something has begun.
+    pub(super) fn stir(&self) {
+        if self.dozing.load(Ordering::SeqCst) && self.dozing.swap(false, Ordering::SeqCst) {
+            self.stirred.notify_one();
+            if let Some(thread) = self.thread.get() {
+                thread.unpark();
+            }
+        }
+    }
+
+    /// Drives on the calling thread until `until` is ready. `None` when another guest drives
+    /// already or the runtime is shut down.
+    pub fn drive<F: Future>(&self, until: F) -> Option<F::Output> {
+        let runtime = self.runtime.read().unwrap_or_else(PoisonError::into_inner);
+        let runtime = runtime.as_ref()?;
+        if self.guest.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        if self.attended.load(Ordering::SeqCst) {
+            self.recall.notify_one();
+        }
+        let output = runtime.block_on(async {
+            select! {
+                biased;
+                output = until => Some(output),
+                () = self.is_closed() => None,
+            }
+        });
+        self.guest.store(false, Ordering::SeqCst);
+        self.outings.fetch_add(1, Ordering::SeqCst);
+        self.stir();
+        output
+    }
+
+    async fn is_closed(&self) {
+        self.closed.wait().await;
+    }
+
+    /// Ends the I/O thread, and the runtime with it.
+    pub(super) fn close(&self) {
+        // Closed once or twice, it is closed.
+        let _ = self.closed.set(());
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// What the I/O thread does until the runtime is to be shut down; then it does that.
+    pub(super) fn attend(&self) {
+        // This thread is the only one that gets here.
+        let _ = self.thread.set(thread::current());
+        while self.closed.get().is_none() {
+            self.drive_until_recalled();
+            self.stand_by();
+        }
+        // Guests leave when it is closed.
+        let mut runtime = self.runtime.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = runtime.take() {
+            // Waits for no name look-up that is still under way.
+            runtime.shutdown_background();
+        }
+    }
+
+    fn drive_until_recalled(&self) {
+        let runtime = self.runtime.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = runtime.as_ref() {
+            self.attended.store(true, Ordering::SeqCst);
+            runtime.block_on(self.recalled());
+            self.attended.store(false, Ordering::SeqCst);
+        }
+    }
+
+    async fn recalled(&self) {
+        let mut quiet = 0;
+        let mut closed = pin!(self.is_closed());
+        while !self.guest.load(Ordering::SeqCst) {
+            let dozes = quiet >= QUIET_TICKS && self.doze(|| true);
+            select! {
+                biased;
+                () = &mut closed => return,
+                () = self.recall.notified() => {}
+                () = self.stirred.notified() => quiet = 0,
+                () = sleep(TICK), if !dozes => quiet = self.tick(quiet),
+            }
+        }
+    }
+
+    /// Looks after things while a guest drives; returns when nobody does.
+    fn stand_by(&self) {
+        let (mut quiet, mut seen, mut away) = (0, 0, false);
+        while self.closed.get().is_none() {
+            if quiet >= QUIET_TICKS && self.doze(|| self.guest.load(Ordering::SeqCst)) {
+                thread::park();
+                quiet = 0;
+            } else {
+                thread::park_timeout(TICK);
+            }
+            quiet = self.tick(quiet);
+            let outings = self.outings.load(Ordering::SeqCst);
+            let drives = self.guest.load(Ordering::SeqCst);
+            if outings != seen {
+                (quiet, away) = (0, false);
+            }
+            if !drives && away {
+                return;
+            }
+            (seen, away) = (outings, !drives);
+        }
+    }
+
+    /// Does what is to be done at each tick; how many quiet ones there were.
+    fn tick(&self, quiet: u32) -> u32 {
+        let idle = self.is_quiet();
+        self.cork.flush();
+        let now = Instant::now();
+        for processor in self.watched() {
+            processor.tick(now);
+        }
+        if idle { quiet + 1 } else { 0 }
+    }
+
+    /// Lets ticks cease if nothing needs them; whoever makes that untrue finds `dozing` set.
+    fn doze(&self, may: impl FnOnce() -> bool) -> bool {
+        self.dozing.store(true, Ordering::SeqCst);
+        let dozes = may() && self.is_quiet();
+        if !dozes {
+            self.dozing.store(false, Ordering::SeqCst);
+        }
+        dozes
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.cork.is_empty() && self.watched().iter().all(|processor| processor.is_quiet())
+    }
+
+    fn watched(&self) -> Vec<Arc<Processor>> {
+        let processors = locked(&self.processors);
+        processors.iter().filter_map(Weak::upgrade).collect()
+    }
+}
