@@ -103,8 +103,9 @@ class OutgoingCall:
         response_class: Any,
         *,
         answers: bool,
+        channel: object,
     ) -> None:
-        """Begin a call.
+        """Begin a call; it keeps `channel` until its end.
 
         Raises:
             RuntimeError: the controller is a handler's, or its call is under way.
@@ -121,6 +122,7 @@ class OutgoingCall:
         self._peer = peer
         self._response_class = response_class
         self._answers = answers
+        self._channel = channel
         self._controller = controller
         self._ours = controller if isinstance(controller, Controller) else None
         if self._ours is not None:

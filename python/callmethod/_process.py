@@ -176,7 +176,8 @@ def leave(shared: Shared, member: Member) -> None:
     global _shared
     with _lock:
         shared.members.discard(member)
-        if shared.members or shared is not _shared:
+        # At exit all is ended by the thread that exits, which may wait for somebody else's end.
+        if shared.members or shared is not _shared or _exiting:
             return
         _shared = None
     shared.close()
@@ -202,9 +203,11 @@ def _after_fork_in_child() -> None:
 
 def _at_exit() -> None:
     global _exiting
-    _exiting = True
-    if _shared is not None:
-        _let_go(_shared)
+    with _lock:
+        _exiting = True
+        shared = _shared
+    if shared is not None:
+        _let_go(shared)
     # What is in the core now has a moment to leave it; what comes later stays outside.
     _core.close_gate()
     if _started:

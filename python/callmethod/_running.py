@@ -54,7 +54,7 @@ class Settings:
 
     max_workers: int
     options: ServerOptions
-    authenticate: Callable[[bytes, str], object] | None
+    authenticate: Callable[[bytes, str], bool] | None
     expose_errors: bool
     reuse_port: bool
 
@@ -70,6 +70,7 @@ class Running:
         nameless: str | None,
         settings: Settings,
     ) -> None:
+        self._hasty = False
         services = [offer.for_core() for offer in offers]
         self._runner = AsyncRunner()
         self._threads = _process.Threads([])
@@ -94,24 +95,31 @@ class Running:
                 submit=self._runner.submit,
             )
         except BaseException:
-            self._leave()
+            self._leave(_process.JOIN_SECONDS)
             raise
 
     def stop(self, grace: float) -> StopSummary:
         """Drain for `grace` seconds, cut the rest, end all threads."""
+        summary = StopSummary()
         try:
-            summary = StopSummary(*self.core.stop(grace))
-            self._leave()
+            if not self._hasty:
+                summary = StopSummary(*self.core.stop(grace))
+            self._leave(0.0 if self._hasty else _process.JOIN_SECONDS)
         except BaseException:
             # Ctrl-C: whoever pressed it does not want to wait.
-            self.core.abandon()
-            self._leave(patience=0.0)
+            self.hurry()
+            self._leave(0.0)
             raise
         finally:
             self.core.release()
         return summary
 
-    def _leave(self, patience: float = _process.JOIN_SECONDS) -> None:
+    def hurry(self) -> None:
+        """Cut everything, and have a stop, under way or to come, wait for nobody."""
+        self._hasty = True
+        self.core.abandon()
+
+    def _leave(self, patience: float) -> None:
         # First the coroutines, for which connections wait; then what their connections still have
         # to say, which may be coroutines again; then the loop.
         self._runner.cancel(patience)

@@ -14,7 +14,7 @@ from callmethod.channel import Channel as _Channel
 from callmethod.options import ChannelOptions, ServerOptions
 from callmethod.protocols import BaiduStd, Protocol
 from callmethod.server import Server as _Server
-from callmethod.server import on_stop
+from callmethod.server import hurry, on_stop
 from callmethod.service import RpcChannel
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Server:
         protocols: Sequence[Protocol] | None = None,
         max_workers: int | None = None,
         options: ServerOptions = ServerOptions(),  # noqa: B008  (frozen)
-        authenticate: Callable[[bytes, str], object] | None = None,
+        authenticate: Callable[[bytes, str], bool] | None = None,
         expose_errors: bool = True,
         reuse_port: bool = False,
     ) -> None:
@@ -208,6 +208,8 @@ class Server:
         await self.start()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        """Stop the server."""
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Stop the server; at once when the task was cancelled, as Ctrl-C does."""
+        if kind is not None and not issubclass(kind, Exception):
+            hurry(self.server)
         await self.stop()

@@ -92,10 +92,8 @@ class Channel(RpcChannel):
         self._caller = self._core.caller
         token.hold(self._core, runner)
         self._token = token
-        # A channel that nobody keeps is closed; what it sent is given a moment to leave. On another
-        # thread, since the garbage collector may find it on any and must not wait.
-        close = functools.partial(token.close, self._shared, self._made_in)
-        self._closing = weakref.finalize(self, self._shared.post, close)
+        # A channel that nobody keeps is closed; what it sent is given a moment to leave.
+        self._closing = weakref.finalize(self, token.let_go, self._shared, self._made_in)
         self._closing.atexit = False
 
     @property
@@ -193,6 +191,7 @@ class Channel(RpcChannel):
             rpc_controller,
             response_class,
             answers=self._answers,
+            channel=self,
         )
         return call, body
 
@@ -226,27 +225,38 @@ class _Token:
     def __init__(self) -> None:
         self._core: _core.Channel | None = None
         self._runner: AsyncRunner | None = None
+        self._closing: _core.Delivery | None = None
 
     def hold(self, core: _core.Channel, runner: AsyncRunner) -> None:
         self._core, self._runner = core, runner
 
-    def close(self, shared: _process.Shared, made_in: int, grace: float = HASTE_SECONDS) -> None:
+    def close(self, shared: _process.Shared, made_in: int, grace: float) -> None:
         if made_in != _process.generation or shared.closed:
             return
         try:
             if self._core is not None:
                 self._core.close(grace).wait()
         finally:
-            if self._runner is not None:
-                self._runner.close()
-            if self._core is not None:
-                self._core.release()
-            _process.leave(shared, self)
+            self._leave(shared)
+
+    def let_go(self, shared: _process.Shared, made_in: int) -> None:
+        """Close without waiting: the garbage collector may come by on any thread."""
+        if made_in == _process.generation and not shared.closed and self._core is not None:
+            leave = functools.partial(self._leave, shared)
+            self._closing = self._core.close(HASTE_SECONDS, leave)
+
+    def _leave(self, shared: _process.Shared) -> None:
+        if self._runner is not None:
+            self._runner.close()
+        if self._core is not None:
+            self._core.release()
+        _process.leave(shared, self)
 
     def at_exit(self) -> Callable[[], object]:
         if self._core is None:
             return lambda: None
-        return self._core.close(_process.EXIT_SECONDS).wait
+        # One that is being closed already has its time from that.
+        return (self._closing or self._core.close(_process.EXIT_SECONDS)).wait
 
 
 def _check_options(protocol: Protocol, options: ChannelOptions, service: Any) -> None:

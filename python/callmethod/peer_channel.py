@@ -98,6 +98,7 @@ class PeerChannel(RpcChannel):
             rpc_controller,
             response_class,
             answers=self._answers,
+            channel=self,
         )
         return call, body
 

@@ -10,18 +10,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _process
-from callmethod._binding import check_service, check_width, table_of
+from callmethod._authentication import checked
+from callmethod._binding import check_service
 from callmethod._running import Offer, Running, Settings, StopSummary
+from callmethod._speaking import nameless_service, spoken
 from callmethod.options import ServerOptions, check_seconds
-from callmethod.protocols import (
-    BaiduStd,
-    Hulu,
-    Indexed,
-    Protocol,
-    Sofa,
-    check_protocol,
-    traits_of,
-)
 from callmethod.stats import nothing_yet
 
 if TYPE_CHECKING:
@@ -32,6 +25,7 @@ if TYPE_CHECKING:
 
     from callmethod import _core
     from callmethod.peer_channel import PeerChannel
+    from callmethod.protocols import Protocol
     from callmethod.stats import Stats
 
 __all__ = ["Server", "StopSummary"]
@@ -50,7 +44,7 @@ class Server:
         protocols: Sequence[Protocol] | None = None,
         max_workers: int | None = None,
         options: ServerOptions = ServerOptions(),  # noqa: B008  (frozen)
-        authenticate: Callable[[bytes, str], object] | None = None,
+        authenticate: Callable[[bytes, str], bool] | None = None,
         expose_errors: bool = True,
         reuse_port: bool = False,
     ) -> None:
@@ -65,8 +59,9 @@ class Server:
                 all handlers run on one and the same thread.
             options: how much the server takes on.
             authenticate: called on a worker with the credential (empty where none came) and the
-                address of each new caller. A caller for whom it returns a falsehood or raises is
-                answered UNAUTHENTICATED, with the text of an `RpcError`, and disconnected.
+                address of each new caller; a plain function. A caller for whom it returns a
+                falsehood or raises is answered UNAUTHENTICATED, with the text of an `RpcError`, and
+                disconnected.
             expose_errors: whether callers learn type and message of what a handler raised; if not,
                 they learn "internal error".
             reuse_port: whether other processes may listen at the same port (SO_REUSEPORT).
@@ -80,16 +75,15 @@ class Server:
             raise TypeError(f"bind must be an address or a socket, not {type(bind).__name__}")
         if not isinstance(options, ServerOptions):
             raise TypeError(f"options must be callmethod.ServerOptions(...), not {options!r}")
-        if authenticate is not None and not callable(authenticate):
-            raise TypeError(f"authenticate must be callable, not {type(authenticate).__name__}")
+        check = None if authenticate is None else checked(authenticate)
         self._bind = bind
-        self._protocols = _protocols(protocols, authenticates=authenticate is not None)
+        self._protocols = spoken(protocols, authenticates=authenticate is not None)
         workers = _process.default_workers() if max_workers is None else max_workers
         if not isinstance(workers, int):
             raise TypeError(f"max_workers must be a number of threads, not {max_workers!r}")
         if workers < 1:
             raise ValueError(f"max_workers must be 1 or more, not {max_workers!r}")
-        self._settings = Settings(workers, options, authenticate, expose_errors, reuse_port)
+        self._settings = Settings(workers, options, check, expose_errors, reuse_port)
         self._services: list[Any] = []
         self._factories: list[Callable[[PeerChannel], Any]] = []
         self._made_in = _process.generation
@@ -153,35 +147,10 @@ class Server:
             offers += [Offer(factory=factory) for factory in self._factories]
             if not offers:
                 raise ValueError("there is nothing to serve; call add_service() first")
-            nameless = self._check_nameless(offers)
+            nameless = nameless_service(
+                self._protocols, self._services, factories=len(self._factories)
+            )
             self._running = Running(self._bind, self._protocols, offers, nameless, self._settings)
-
-    def _check_nameless(self, offers: Sequence[Offer]) -> str | None:
-        """Return which service the indexed protocol means, where that must be said."""
-        indexed = [protocol for protocol in self._protocols if isinstance(protocol, Indexed)]
-        if not indexed:
-            return None
-        (protocol,) = indexed
-        if protocol.service is None:
-            if len(offers) > 1:
-                raise ValueError(
-                    "the indexed protocol serves one service; name it by Indexed(service=...), or "
-                    "leave the protocol out: protocols=[callmethod.BaiduStd()]"
-                )
-            means = self._services
-        else:
-            means = [
-                service
-                for service in self._services
-                if service.GetDescriptor().full_name == protocol.service
-            ]
-            # What a factory makes is known when it has made it.
-            if not means and not self._factories:
-                names = [service.GetDescriptor().full_name for service in self._services]
-                raise ValueError(f"Indexed(service={protocol.service!r}): there are only {names}")
-        for service in means:
-            check_width(table_of(service), protocol)
-        return protocol.service
 
     @property
     def address(self) -> str:
@@ -246,7 +215,7 @@ class Server:
         if not mine:
             if self._stopper is threading.current_thread() and not self._over.is_set():
                 if running is not None:
-                    running.core.abandon()
+                    running.hurry()
                 return StopSummary()
             self.wait()
             return self._summary or StopSummary()
@@ -274,7 +243,7 @@ class Server:
         def on_signal(_signal: int, _frame: FrameType | None) -> None:
             nonlocal stopping
             if stopping:
-                running.core.abandon()
+                running.hurry()
                 return
             stopping = True
             threading.Thread(target=self.stop, args=(grace,), name="callmethod-stop").start()
@@ -292,8 +261,10 @@ class Server:
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Stop the server."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Stop the server; at once when Ctrl-C or an exit is under way."""
+        if kind is not None and not issubclass(kind, Exception):
+            hurry(self)
         self.stop()
 
     def __repr__(self) -> str:
@@ -316,6 +287,12 @@ def core_of(server: Server) -> _core.Server:
     return server._started().core
 
 
+def hurry(server: Server) -> None:
+    """Cut everything; the stop that follows waits for nobody."""
+    if server._running is not None:
+        server._running.hurry()
+
+
 def on_stop(server: Server, told: Callable[[], object]) -> None:
     """Have `told` called when the server has stopped; at once when it has."""
     with server._lock:
@@ -323,30 +300,3 @@ def on_stop(server: Server, told: Callable[[], object]) -> None:
             server._told_of_stop.append(told)
             return
     told()
-
-
-def _protocols(protocols: Sequence[Protocol] | None, *, authenticates: bool) -> list[Protocol]:
-    """Return the protocols in the order in which they are looked for."""
-    if protocols is None:
-        known: list[Protocol] = [BaiduStd(), Hulu(), Sofa(), Indexed()]
-        return [one for one in known if traits_of(one).credentials or not authenticates]
-    if isinstance(protocols, (BaiduStd, Hulu, Sofa, Indexed)):
-        raise TypeError(f"protocols is a list: protocols=[callmethod.{protocols!r}]")
-    given = [check_protocol(protocol) for protocol in protocols]
-    if not given:
-        raise ValueError("a server speaks one protocol or more; protocols=[] names none")
-    kinds = {type(protocol) for protocol in given}
-    if len(kinds) < len(given):
-        raise ValueError(f"a port speaks one layout of each protocol, not all of {given}")
-    for protocol in given:
-        if authenticates and not traits_of(protocol).credentials:
-            raise ValueError(
-                f"{protocol} has no place for a credential, so that authenticate= could not hold"
-            )
-        if isinstance(protocol, Indexed) and len(given) > 1 and protocol.length_width == 2:  # noqa: PLR2004
-            raise ValueError(
-                "Indexed(length_width=2) cannot share a port: its lengths look like other "
-                "protocols' first bytes"
-            )
-    # What is known by a plausible length comes after what is known by a magic number.
-    return sorted(given, key=lambda protocol: isinstance(protocol, Indexed))

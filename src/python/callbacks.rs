@@ -106,6 +106,8 @@ impl Callback {
 struct Queue {
     waiting: VecDeque<Callback>,
     closed: bool,
+    /// What wakes an event loop; none where a thread waits, or the loop has left.
+    bell: Option<Arc<Bell>>,
     /// Who gets what comes from now on.
     heir: Option<Arc<Callbacks>>,
 }
@@ -131,8 +133,6 @@ pub(super) struct Bell {
 pub(super) struct Callbacks {
     queue: Mutex<Queue>,
     filled: Condvar,
-    /// None where a thread waits.
-    bell: Option<Arc<Bell>>,
     /// Somebody will look whether letters lie for too long.
     watched: AtomicBool,
 }
@@ -140,42 +140,52 @@ pub(super) struct Callbacks {
 impl Callbacks {
     /// A queue for the event loop that hears `bell`.
     pub(super) fn ringing(bell: Bell) -> Self {
-        Self {
+        let queue = Queue {
             bell: Some(Arc::new(bell)),
+            ..Queue::default()
+        };
+        Self {
+            queue: Mutex::new(queue),
             ..Self::default()
         }
     }
 
-    /// Gives what is there and what will come to `heir`.
+    /// Gives what is there and what will come to `heir`, and lets go of the bell.
     pub(super) fn pass_on(&self, heir: &Arc<Self>) {
-        let waiting = {
+        let (waiting, bell) = {
             let mut queue = self.queue();
             queue.heir = Some(Arc::clone(heir));
-            std::mem::take(&mut queue.waiting)
+            (std::mem::take(&mut queue.waiting), queue.bell.take())
         };
+        drop(bell);
         for callback in waiting {
             heir.post(callback);
         }
     }
 
     /// Has the thread of the process look after the event loop as long as letters lie there.
-    fn watch(self: &Arc<Self>, bell: &Arc<Bell>) {
+    fn watch(self: &Arc<Self>, runtime: &Handle) {
         if self.watched.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (letters, bell) = (Arc::downgrade(self), Arc::clone(bell));
-        bell.runtime.clone().spawn(async move {
+        // It holds no descriptor of a loop that has left meanwhile.
+        let letters = Arc::downgrade(self);
+        runtime.spawn(async move {
             loop {
                 sleep(OVERDUE).await;
                 let Some(letters) = letters.upgrade() else {
                     return;
                 };
                 letters.watched.store(false, Ordering::Release);
-                if letters.queue().waiting.is_empty() {
+                let bell = {
+                    let queue = letters.queue();
+                    queue.bell.clone().filter(|_| !queue.waiting.is_empty())
+                };
+                let Some(bell) = bell else {
                     return;
-                }
-                let call = Callback::LookAfter(Arc::clone(&bell));
-                bell.process.post(call);
+                };
+                let process = Arc::clone(&bell.process);
+                process.post(Callback::LookAfter(bell));
                 letters.watched.store(true, Ordering::Release);
             }
         });
@@ -194,15 +204,16 @@ impl Callbacks {
             return heir.post(callback);
         }
         let first = queue.waiting.is_empty();
+        let bell = queue.bell.clone();
         queue.waiting.push_back(callback);
         drop(queue);
-        match &self.bell {
+        match bell {
             None => self.filled.notify_one(),
             Some(bell) if first => {
                 // It fails when the loop is closed, which shows when the letters are overdue, or
                 // when the socket is full of rings that the loop will hear.
                 drop((&bell.socket).write(&[1]));
-                self.watch(bell);
+                self.watch(&bell.runtime);
             }
             Some(_) => {}
         }

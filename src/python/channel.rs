@@ -1,6 +1,6 @@
 //! The channel behind `callmethod.Channel`.
 
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use crate::call::{Answer, Ended, Event, Link, Processor, Session, Turn, Waiter};
 use crate::metrics::Counters;
 use crate::net::client::{Channel as Calling, Delivery as UnderWay, Serving, Target};
 use crate::net::connection::{Role, Terms};
+use crate::python::callbacks::Callback;
 use crate::python::invoker::Invoker;
 use crate::python::options::{self, Protocol, seconds};
 use crate::python::outgoing::{Caller, Carrier, Delivery, limit};
@@ -26,6 +27,16 @@ struct Deaf;
 
 impl Session for Deaf {
     fn handle(&self, _: &Arc<dyn Link>, _: Event, _: &mut Turn<'_>) {}
+}
+
+/// Says that a channel is closed: at the latest when the I/O thread ends, which closes all of them.
+struct SayClosed(SyncSender<Ended>);
+
+impl Drop for SayClosed {
+    fn drop(&mut self) {
+        // Nobody waits any more when this fails.
+        let _ = self.0.try_send(Ended::Answered(Answer::default()));
+    }
 }
 
 /// Where a channel leads.
@@ -163,17 +174,24 @@ impl Channel {
     }
 
     /// Starts to close: what waits is written, what was called is answered, for as long as `grace`
-    /// seconds.
-    fn close(&self, grace: f64) -> PyResult<Delivery> {
+    /// seconds. `then()` is called on the callbacks' thread when that is done, unless the I/O
+    /// thread ends first.
+    #[pyo3(signature = (grace, then=None))]
+    fn close(&self, grace: f64, then: Option<Py<PyAny>>) -> PyResult<Delivery> {
         let (calling, grace) = (Arc::clone(&self.calling), seconds(grace)?);
-        let runtime = self.process.get().handle().clone();
-        Ok(self.begin(|waiter| {
-            runtime.spawn(async move {
-                calling.close(grace).await;
-                waiter.tell(Ended::Answered(Answer::default()));
-            });
-            UnderWay::ended()
-        }))
+        let process = self.process.get();
+        let callbacks = Arc::clone(&process.callbacks);
+        let (sender, receiver) = sync_channel(1);
+        let closed = SayClosed(sender);
+        process.handle().spawn(async move {
+            calling.close(grace).await;
+            drop(closed);
+            if let Some(then) = then {
+                callbacks.post(Callback::Plain(then));
+            }
+        });
+        let under_way = UnderWay::ended();
+        Ok(Delivery::of_channel(under_way, receiver, self.caller.get()))
     }
 
     /// Lets go of the service: the channel was closed.

@@ -420,3 +420,22 @@ def test_nothing_is_left_behind(run):
     while (left := things_of_the_process() - before) and time.monotonic() < end:
         time.sleep(0.02)
     assert not left, "left behind"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_a_loop_that_ended_holds_no_descriptor(pair, answers, run):
+    """At once, not when somebody looks after it: a program may run many short loops."""
+    _, channel = pair(answers)
+
+    async def one():
+        await Numbers_Stub(aio.awaitable(channel)).push(None, HELLO)
+
+    def descriptors():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    run(one())
+    before = descriptors()
+    for _ in range(50):
+        run(one())
+    gc.collect()
+    assert descriptors() <= before + 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 import threading
@@ -436,3 +437,50 @@ def test_the_default_protocols_are_those_that_can(
 def test_a_credential_that_is_no_bytes() -> None:
     with pytest.raises(TypeError, match="credential"):
         ChannelOptions(credential="text")
+
+
+# ---------------------------------------------------------------- checks that say neither
+
+
+class AsyncGatekeeper:
+    async def __call__(self, credential: bytes, peer: str) -> bool:
+        return True
+
+    async def check(self, credential: bytes, peer: str) -> bool:
+        return True
+
+    async def steps(self, credential: bytes, peer: str) -> Any:
+        yield True
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        AsyncGatekeeper(),
+        AsyncGatekeeper().check,
+        AsyncGatekeeper().steps,
+        functools.partial(AsyncGatekeeper().check, b"x"),
+    ],
+    ids=["object", "method", "generator", "partial"],
+)
+@pytest.mark.parametrize("server", [callmethod.Server, callmethod.aio.Server])
+def test_a_check_that_would_have_to_be_awaited(server: Any, check: Any) -> None:
+    with pytest.raises(TypeError, match="authenticate must be a plain function"):
+        server(authenticate=check)
+
+
+@every_wire
+def test_what_can_be_awaited_lets_nobody_in(
+    guarded: Callable[..., Any],
+    stub_to: Callable[..., Any],
+    wait_until: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    kind: Any,
+) -> None:
+    """A coroutine is a true value; one that a plain function gives cannot be told beforehand."""
+    service, _, server = guarded(authenticate=lambda *args: AsyncGatekeeper().check(*args))
+    with pytest.raises(RpcError, match="authentication failed") as caught:
+        stub_to(server.address, kind, b"sesame").twice(None, Number(value=1))
+    assert caught.value.code is Code.UNAUTHENTICATED
+    assert service.ran == []
+    wait_until(lambda: "authenticate gave a coroutine" in caplog.text)

@@ -10,6 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import callmethod
+from testing_pb2 import Number, Numbers
+
 RUNS = int(os.environ.get("CALLMETHOD_EXIT_RUNS", "200"))
 AT_ONCE = 3  # processes; they spend much of their time in starting up
 IN_TIME = 3.0
@@ -245,3 +248,58 @@ def test_an_idle_process_ends_at_once(script):
     code, _, errors, seconds = one.end()
     assert (code, errors) == (0, "")
     assert seconds < 1.5
+
+
+LEFT = """
+import asyncio
+
+way, address = sys.argv[1:]
+REQUEST = Number(value=1)
+
+
+def in_a_function():
+    channel = callmethod.Channel(address)
+    return Numbers_Stub(channel).twice(None, REQUEST)
+
+
+async def on_a_loop():
+    channel = callmethod.aio.Channel(address)
+    return await Numbers_Stub(channel).twice(None, REQUEST)
+
+
+if way == "dropped":
+    response = Numbers_Stub(callmethod.Channel(address)).twice(None, REQUEST)
+elif way == "in a function":
+    response = in_a_function()
+elif way == "on a loop":
+    response = asyncio.run(on_a_loop())
+elif way == "kept":
+    channel = callmethod.Channel(address)
+    response = Numbers_Stub(channel).twice(None, REQUEST)
+elif way == "many":
+    for _ in range(20):
+        response = in_a_function()
+assert response.value == 2
+say("ready")
+"""
+
+
+@pytest.mark.parametrize("way", ["dropped", "in a function", "on a loop", "kept", "many"])
+def test_channels_that_nobody_closed(script, server_factory, way):
+    class Doubler(Numbers):
+        def twice(self, rpc_controller, request, done):
+            done(Number(value=2 * request.value))
+
+    address = server_factory(Doubler(), protocols=[callmethod.BaiduStd()]).address
+
+    def run_one(_):
+        one = script(LEFT, way, address)
+        assert one.line() == "ready"
+        code, _, errors, seconds = one.end()
+        one.close()
+        return code, errors, seconds < 0.5
+
+    runs = max(2, RUNS // 10)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        ends = list(pool.map(run_one, range(runs)))
+    assert ends == [(0, "", True)] * runs

@@ -88,6 +88,61 @@ def test_ctrl_c_ends_a_wait(script, wait):
     assert (code, errors) == (0, "")
 
 
+BLOCK = """
+import asyncio
+
+
+class Endless(Numbers):
+    def twice(self, rpc_controller, request, done):
+        time.sleep(30)
+
+    async def fail(self, rpc_controller, request, done):
+        await asyncio.sleep(30)
+
+
+def interrupt():
+    wait_until(lambda: server.stats()["calls_in_flight"])
+    time.sleep(0.2)
+    sent.append(time.monotonic())
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+async def on_a_loop():
+    async with aio_server, callmethod.aio.Channel(server.address) as channel:
+        await getattr(Numbers_Stub(channel), method)(callmethod.Controller(timeout=20), REQUEST)
+
+
+sent, REQUEST = [], Number(value=1)
+way, method = sys.argv[1:]
+aio_server = callmethod.aio.Server("127.0.0.1:0")
+server = aio_server.server if way == "aio" else callmethod.Server("127.0.0.1:0")
+server.add_service(Endless())
+threading.Thread(target=interrupt).start()
+try:
+    if way == "aio":
+        asyncio.run(on_a_loop())
+    else:
+        with server:
+            channel = callmethod.Channel(server.address)
+            getattr(Numbers_Stub(channel), method)(callmethod.Controller(timeout=20), REQUEST)
+except KeyboardInterrupt:
+    say("interrupted", time.monotonic() - sent[0], server.wait(0))
+"""
+
+
+@pytest.mark.parametrize("method", ["twice", "fail"], ids=["plain", "async"])
+@pytest.mark.parametrize("way", ["plain", "aio"])
+def test_ctrl_c_in_the_block_of_a_server(script, way, method):
+    """The handler cannot be interrupted, and is not waited for."""
+    one = script(BLOCK, way, method)
+    word, seconds, stopped = one.line().split()
+    assert (word, stopped) == ("interrupted", "True")
+    assert float(seconds) < IN_TIME
+    code, _, errors, seconds = one.end()
+    assert (code, errors) == (0, "")
+    assert seconds < 1.5
+
+
 OWN_HANDLER = """
 class Mine(Exception):
     pass
