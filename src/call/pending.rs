@@ -70,6 +70,13 @@ impl<T> Pending<T> {
         }
     }
 
+    /// Gives ids above `id` from now on, as long as there are any.
+    #[must_use]
+    pub fn above(mut self, id: u64) -> Self {
+        self.last_id = id;
+        self
+    }
+
     /// How many places are taken.
     #[must_use]
     pub fn len(&self) -> usize {

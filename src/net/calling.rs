@@ -22,6 +22,11 @@ use crate::wire::{Answers, EncodeError, Extras, OutgoingCall, ReplyFrame, Traits
 /// Calls of one connection that may wait for their answers.
 const PENDING_CALLS: usize = 65_536;
 
+/// The ids of a server's calls are above this. A client of brpc that hands on what another one said
+/// about itself is called by mistake. To it, small ids are calls of its own or worse, and one of
+/// these ended the process; those with the highest bit set are nothing, and dropped.
+const PUSH_IDS: u64 = 1 << 63;
+
 /// The calling half of a connection's state.
 #[derive(Debug)]
 pub(super) struct Calling {
@@ -55,11 +60,17 @@ pub(super) enum NotSent {
 }
 
 impl Calling {
-    pub(super) fn new(traits: Traits) -> Self {
+    pub(super) fn new(traits: Traits, server: bool) -> Self {
         let in_order = traits.answers == Answers::InOrder;
         let largest_id = largest_id(traits);
+        let pending = Pending::new(in_order, largest_id, PENDING_CALLS);
+        let pending = if server && traits.both_ways {
+            pending.above(PUSH_IDS)
+        } else {
+            pending
+        };
         Self {
-            pending: Mutex::new(Pending::new(in_order, largest_id, PENDING_CALLS)),
+            pending: Mutex::new(pending),
             one_way_id: Mutex::new(0),
             greeted: AtomicBool::new(false),
             moves: AtomicBool::new(false),
@@ -284,8 +295,12 @@ impl Connection {
         let ReplyFrame {
             id,
             outcome,
-            extras,
+            mut extras,
         } = reply;
+        if !extras.metadata().is_empty() {
+            // A server that answers with what it was given sends ours back.
+            Greeting::take(&mut extras.parts_mut().metadata);
+        }
         if let Err(status) = &outcome
             && status.native == Some(errno::ELOGOFF)
         {

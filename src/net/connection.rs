@@ -155,7 +155,7 @@ impl Connection {
             registry: SetOnce::new_with(known),
             verdict: SetOnce::new(),
             outgoing,
-            calling: Calling::new(traits),
+            calling: Calling::new(traits, matches!(terms.role, Role::Server { .. })),
             answering: Answering::new(traits),
             terms,
             lane: OnceLock::new(),

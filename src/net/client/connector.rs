@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::call::{Backoff, Level};
+use crate::call::{Backoff, CloseKind, Level};
 use crate::metrics::Counters;
 use crate::net::Stream;
 use crate::net::address::Address;
@@ -69,6 +69,7 @@ impl Line {
                 format!("{} does not read what was sent", self.target)
             }
             (_, Some(error)) => format!("cannot connect to {}: {error}", self.target),
+            (State::Connecting, None) => format!("the connection to {} is being made", self.target),
             (_, None) => format!("no connection to {} yet", self.target),
         }
     }
@@ -211,13 +212,16 @@ impl Line {
                 left.push(Arc::downgrade(&connection));
             }
         }
-        let why = connection
-            .ending()
-            .map_or_else(|| "connection lost".to_owned(), |r| r.text);
+        let ending = connection.ending();
+        // That it was closed from here keeps nobody from connecting.
+        let closed_here = ending
+            .as_ref()
+            .is_some_and(|reason| reason.kind == CloseKind::Closed);
+        let why = ending.map_or_else(|| "connection lost".to_owned(), |reason| reason.text);
         self.change(|standing| {
             if !matches!(standing.state, State::Closed) {
                 standing.state = State::Connecting;
-                standing.last_error = Some(why);
+                standing.last_error = (!closed_here).then_some(why);
             }
         });
         connection.was_heard()

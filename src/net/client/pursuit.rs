@@ -203,7 +203,7 @@ impl Line {
                             format!("not sent within {within:.3} s: {}", line.obstacle())
                         }
                         Progress::Sent => {
-                            format!("no answer from {} within the deadline, {within:.3} s", line.target)
+                            format!("no answer from {} within the deadline", line.target)
                         }
                         Progress::Refused(text) => {
                             format!("refused by {} for {within:.3} s: {text}", line.target)
