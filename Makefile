@@ -4,6 +4,7 @@
 # into folders that git ignores:
 #   .venv       tools, and callmethod as a development build (make test, make lint)
 #   .venv-demo  callmethod as users get it: the release wheel and protobuf, nothing more (make demo)
+#   .venv-bench the release wheel and the peers that it is measured against (make bench)
 #   build/      compiled protos, the wheel, the virtual environments of the matrix
 #   target/     cargo's
 # What is up to date is not made again: files named .made, .installed and so on keep the time.
@@ -21,9 +22,15 @@ PYTEST_ARGS ?=
 
 BIN := .venv/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
+# Passed on: make bench BENCH_ARGS="--only core,same --repetitions 9"
+BENCH_ARGS ?=
+# A second interpreter, 3.12 or later, for tasks that start eagerly. Without one, the rows that need
+# it say so: make EAGER_PYTHON=/usr/bin/python3.13 bench
+EAGER_PYTHON ?=
+EAGER := $(if $(EAGER_PYTHON),--eager-python .venv-bench-eager/bin/python)
 # Floors 1-4: all but the border. No Python is needed for these.
 NO_PYTHON := --locked --no-default-features --features net
-PYTHON_CODE := python tests examples scripts
+PYTHON_CODE := python tests examples scripts benchmarks
 
 # maturin and PyO3 build for the interpreter of .venv, whatever else is active.
 export VIRTUAL_ENV := $(CURDIR)/.venv
@@ -32,6 +39,8 @@ unexport CONDA_PREFIX
 
 CRATE := Cargo.toml Cargo.lock pyproject.toml $(shell find src -name '*.rs' -o -type d)
 PACKAGE := $(shell find python/callmethod -name '*.py' -o -name '*.pyi' -o -name py.typed)
+# The peers of the benchmarks have an environment of their own.
+DEV_NEEDS := $(filter-out requirements/bench.txt,$(wildcard requirements/*.txt))
 PROTOS := $(wildcard proto/*.proto)
 # Each is one program that says what it expects. The game comes last: its last line is the demo's.
 EXAMPLES := brpc_client/client.py async/echo.py push/push.py push/push_aio.py game/play.py
@@ -70,6 +79,13 @@ test-python: .venv/.developed build/proto/.made ## the Python suite against the 
 test-matrix: $(CRATE) .venv/.build-needs build/proto/.made ## the suite on each Python x protobuf (PYTHONS=, PROTOBUFS=)
 	$(BIN)/python scripts/test_matrix.py
 
+##@ Measure
+.PHONY: bench bench-quick
+bench: .venv-bench/.ready ## all peers, five times over; writes benchmarks/results/ (BENCH_ARGS=)
+	.venv-bench/bin/python benchmarks/run.py $(EAGER) $(BENCH_ARGS)
+bench-quick: .venv-bench/.ready ## the same in less than three minutes, to see where one stands
+	.venv-bench/bin/python benchmarks/run.py --quick $(EAGER) $(BENCH_ARGS)
+
 ##@ Check
 .PHONY: lint lint-source lint-rust lint-python lint-types fmt
 lint: lint-source lint-rust lint-python lint-types ## all checks of the source
@@ -96,13 +112,14 @@ fmt: .venv/.dev-needs ## format everything
 ##@ Clean
 .PHONY: clean
 clean: ## back to a fresh clone
-	rm -rf .venv .venv-demo build target python/callmethod/_core*.so
+	rm -rf .venv .venv-demo .venv-bench .venv-bench-eager build target python/callmethod/_core*.so
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find $(PYTHON_CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ------------------------------------------------------------ files that keep the time
 
-.venv/.made .venv-demo/.made: %/.made:
+.venv-bench-eager/.made: PYTHON = $(EAGER_PYTHON)
+.venv/.made .venv-demo/.made .venv-bench/.made .venv-bench-eager/.made: %/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "callmethod needs Python >= 3.10 and $(PYTHON) is none; try: make PYTHON=python3.12" >&2; \
 	  exit 1; }
@@ -113,8 +130,8 @@ clean: ## back to a fresh clone
 	$(BIN)/python $(PIP_INSTALL) -r requirements/build.txt
 	@touch $@
 
-.venv/.dev-needs: $(wildcard requirements/*.txt) .venv/.build-needs
-	$(BIN)/python $(PIP_INSTALL) $(foreach f,$(wildcard requirements/*.txt),-r $(f))
+.venv/.dev-needs: $(DEV_NEEDS) .venv/.build-needs
+	$(BIN)/python $(PIP_INSTALL) $(DEV_NEEDS:%=-r %)
 	@touch $@
 
 .venv/.developed: $(CRATE) .venv/.dev-needs
@@ -134,4 +151,22 @@ build/wheel/.made: $(CRATE) $(PACKAGE) README.md .venv/.build-needs
 .venv-demo/.installed: build/wheel/.made requirements/runtime.txt .venv-demo/.made
 	.venv-demo/bin/python $(PIP_INSTALL) -r requirements/runtime.txt
 	.venv-demo/bin/python $(PIP_INSTALL) --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@
+
+# The programs of the benchmarks that are written in Rust, and the proto that all peers share.
+build/bench/.made: benchmarks/proto/bench.proto .venv/.build-needs \
+  Cargo.lock $(shell find src benchmarks -name '*.rs')
+	mkdir -p build/bench
+	$(BIN)/protoc --proto_path=benchmarks/proto --python_out=build/bench benchmarks/proto/bench.proto
+	cargo build --release $(NO_PYTHON) --example load --example echo
+	@touch $@
+
+.venv-bench/.installed .venv-bench-eager/.installed: %/.installed: \
+  build/wheel/.made requirements/bench.txt %/.made
+	$*/bin/python $(PIP_INSTALL) -r requirements/bench.txt
+	$*/bin/python $(PIP_INSTALL) --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@
+
+.venv-bench/.ready: .venv-bench/.installed build/bench/.made \
+  $(if $(EAGER_PYTHON),.venv-bench-eager/.installed)
 	@touch $@

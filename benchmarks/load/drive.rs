@@ -1,0 +1,214 @@
+//! The loop: wait, read, look, send the next.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+
+use crate::connection::{Connection, Frame};
+use crate::measure::Measure;
+use crate::options::Options;
+use crate::shared::buffer::Filled;
+use crate::shared::ready::Ready;
+use crate::wire::Wire;
+
+const EVENTS: usize = 1024;
+const TICK: Duration = Duration::from_millis(20);
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// What is left when all calls have ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) line: String,
+    /// Open as long as this lives.
+    _connections: Vec<Connection>,
+}
+
+/// Makes the calls.
+pub(crate) fn drive<W: Wire>(wire: &W, body: &[u8], options: &Options) -> Result<Finished, String> {
+    let poll = Poll::new().map_err(|error| error.to_string())?;
+    let connections = connect(options, &poll)?;
+    let mut run = Run {
+        wire,
+        body,
+        options,
+        poll,
+        connections,
+        frame: Frame::new(wire, body),
+        ready: Ready::default(),
+        started: Instant::now(),
+        phase: Phase::Warmup,
+        measure: None,
+        last_answer: 0,
+        answers: 0,
+    };
+    run.begin()?;
+    run.go()?;
+    let line = run.measure.map(|m| m.line(run.answers, options));
+    Ok(Finished {
+        line: line.ok_or("nothing was measured")?,
+        _connections: run.connections,
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Warmup,
+    Measuring,
+    /// No new calls; those under way are waited for, since an answer that never comes is a fault.
+    Draining,
+}
+
+struct Run<'a, W> {
+    wire: &'a W,
+    body: &'a [u8],
+    options: &'a Options,
+    poll: Poll,
+    connections: Vec<Connection>,
+    frame: Frame<'a>,
+    ready: Ready,
+    started: Instant,
+    phase: Phase,
+    measure: Option<Measure>,
+    last_answer: u64,
+    /// All there were, before and after the measurement as well.
+    answers: u64,
+}
+
+impl<W: Wire> Run<'_, W> {
+    fn begin(&mut self) -> Result<(), String> {
+        let now = self.now();
+        for connection in &mut self.connections {
+            connection.begin(now);
+            connection.flush(self.wire, &mut self.frame).map_err(lost)?;
+        }
+        Ok(())
+    }
+
+    fn go(&mut self) -> Result<(), String> {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            self.turn_the_phase()?;
+            if self.phase == Phase::Draining && self.open() == 0 {
+                return Ok(());
+            }
+            let patience = if self.ready.len() == 0 {
+                TICK
+            } else {
+                Duration::ZERO
+            };
+            match self.poll.poll(&mut events, Some(patience)) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                other => other.map_err(|error| error.to_string())?,
+            }
+            for event in &events {
+                let Token(place) = event.token();
+                if event.is_writable() {
+                    self.connections[place]
+                        .flush(self.wire, &mut self.frame)
+                        .map_err(lost)?;
+                }
+                if event.is_readable() {
+                    self.ready.add(place);
+                }
+            }
+            for _ in 0..self.ready.len() {
+                if let Some(place) = self.ready.take() {
+                    self.read(place)?;
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, place: usize) -> Result<(), String> {
+        let connection = &mut self.connections[place];
+        let filled = connection.fill().map_err(lost)?;
+        if filled == Filled::Ended {
+            return Err(format!(
+                "the server closed connection {place} with {} calls under way",
+                connection.open()
+            ));
+        }
+        // One look at the clock for all answers of a read: they came together.
+        let now = nanos(self.started);
+        let (phase, most, measure) = (self.phase, self.options.calls, &mut self.measure);
+        let (last, answers) = (&mut self.last_answer, &mut self.answers);
+        connection.answers::<W>(self.body, now, |since| {
+            *last = now;
+            *answers += 1;
+            if phase == Phase::Measuring
+                && let Some(measure) = measure
+            {
+                measure.call(now - since);
+                return measure.calls() < most;
+            }
+            phase == Phase::Warmup
+        })?;
+        connection.flush(self.wire, &mut self.frame).map_err(lost)?;
+        if filled == Filled::More {
+            self.ready.add(place);
+        }
+        Ok(())
+    }
+
+    /// Looks at the clock.
+    fn turn_the_phase(&mut self) -> Result<(), String> {
+        let now = self.now();
+        if now.saturating_sub(self.last_answer) > self.options.stall.as_nanos() as u64 {
+            return Err(format!(
+                "no answer for {:?}; {} calls are under way",
+                self.options.stall,
+                self.open()
+            ));
+        }
+        let warmup = self.options.warmup.as_nanos() as u64;
+        let end = warmup + self.options.seconds.as_nanos() as u64;
+        match (self.phase, &mut self.measure) {
+            (Phase::Warmup, _) if now >= warmup => {
+                self.measure = Some(Measure::begin(now)?);
+                self.phase = Phase::Measuring;
+            }
+            (Phase::Measuring, Some(measure))
+                if now >= end || measure.calls() >= self.options.calls =>
+            {
+                measure.end(now);
+                self.phase = Phase::Draining;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> usize {
+        self.connections.iter().map(Connection::open).sum()
+    }
+
+    fn now(&self) -> u64 {
+        nanos(self.started)
+    }
+}
+
+/// Connects one after the other; the server's backlog takes them.
+fn connect(options: &Options, poll: &Poll) -> Result<Vec<Connection>, String> {
+    (0..options.connections)
+        .map(|place| {
+            let stream = TcpStream::connect_timeout(&options.connect, CONNECT)?;
+            stream.set_nodelay(true)?;
+            stream.set_nonblocking(true)?;
+            let mut stream = mio::net::TcpStream::from_std(stream);
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            poll.registry()
+                .register(&mut stream, Token(place), interest)?;
+            Ok(Connection::new(stream, options.in_flight))
+        })
+        .collect::<std::io::Result<_>>()
+        .map_err(|error| format!("{}: {error}", options.connect))
+}
+
+fn nanos(since: Instant) -> u64 {
+    since.elapsed().as_nanos() as u64
+}
+
+fn lost(error: impl std::fmt::Display) -> String {
+    format!("a connection was lost: {error}")
+}
