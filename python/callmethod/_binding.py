@@ -19,11 +19,14 @@ REFLECTION = "google.protobuf.service_reflection"
 _tables: WeakKeyDictionary[type, MethodTable] = WeakKeyDictionary()
 
 
-def check_service(service: Any) -> None:
-    """Raise TypeError for what is no service, saying what was probably meant."""
+def check_service(service: Any, *, or_else: str = "") -> None:
+    """Raise TypeError for what is no service, saying what was probably meant.
+
+    `or_else` names what else there is where the service is given.
+    """
     if isinstance(service, type):
         name = service.__name__
-        raise TypeError(f"{name} is a class; pass an instance, {name}(), or factory=")
+        raise TypeError(f"{name} is a class; pass an instance, {name}(){or_else}")
     kind: type[Any] = service.__class__
     if type(kind).__name__ == "GeneratedServiceStubType":
         raise TypeError(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from callmethod import _core, _deadline
 from callmethod._binding import has_required
 from callmethod._mailbox import mailbox_of
-from callmethod.controller import UNSET, Controller, ServerController, Unset
+from callmethod._mistakes import check_controller
+from callmethod.controller import UNSET, Controller, Unset
 from callmethod.errors import Code, RpcError
 
 if TYPE_CHECKING:
@@ -49,40 +50,6 @@ def _response_parser(response_class: Any) -> Callable[[bytes], Any]:
     return checked
 
 
-def serialized(method_descriptor: Any, request: Any) -> bytes:
-    """Return the request's bytes.
-
-    Raises:
-        TypeError: the request is not the method's.
-        google.protobuf.message.EncodeError: it lacks required fields.
-    """
-    wanted = method_descriptor.input_type.full_name
-    given = getattr(getattr(request, "DESCRIPTOR", None), "full_name", None)
-    if given != wanted or isinstance(request, type):
-        name = f"class {given}" if isinstance(request, type) else given or type(request).__name__
-        raise TypeError(f"{method_descriptor.full_name} takes a {wanted}, not a {name}")
-    body: bytes = request.SerializeToString()
-    return body
-
-
-def check_done(done: Any) -> None:
-    """Raise TypeError for a `done` that cannot be called."""
-    if done is not None and not callable(done):
-        raise TypeError(f"done must be callable or None, not {type(done).__name__}")
-
-
-def refuse_on_loop(what: str) -> None:
-    """Raise RuntimeError on a thread that runs an event loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise RuntimeError(
-        f"{what} would block the event loop that runs on this thread; pass done=, "
-        "or use callmethod.aio"
-    )
-
-
 def conclude(future: asyncio.Future[Any], response: Any, error: RpcError | None) -> None:
     """Tell whoever awaits `future` how the call ended."""
     if error is None:
@@ -108,13 +75,10 @@ class OutgoingCall:
         """Begin a call; it keeps `channel` until its end.
 
         Raises:
+            TypeError: the controller is none.
             RuntimeError: the controller is a handler's, or its call is under way.
         """
-        if isinstance(controller, ServerController):
-            raise RuntimeError(  # noqa: TRY004  (the type is right, its use is not)
-                "this is the controller of the call being handled; "
-                "pass None or a new callmethod.Controller() to call out"
-            )
+        check_controller(controller)
         # Held by CallMethod until it returns, so that no callback comes before that.
         self.being_made = threading.Lock()
         self._caller = caller

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,22 @@ class AsyncRunner:
             task: asyncio.Task[None] = context.run(loop.create_task, _run(awaitable, finish))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def under_way(self) -> Callable[[], None]:
+        """Return what cancels the coroutines that run now, and no later ones, without waiting."""
+        loop, tasks = self._loop, list(self._tasks)
+
+        def cancel() -> None:
+            for task in tasks:
+                task.cancel()
+
+        def cancel_there() -> None:
+            # A closed loop runs nothing.
+            with contextlib.suppress(RuntimeError):
+                if loop is not None:
+                    loop.call_soon_threadsafe(cancel)
+
+        return cancel_there
 
     def cancel(self, patience: float = JOIN_SECONDS) -> None:
         """Cancel what runs, and wait for its end, at most `patience` seconds."""

@@ -103,7 +103,13 @@ class Running:
         summary = StopSummary()
         try:
             if not self._hasty:
-                summary = StopSummary(*self.core.stop(grace))
+                self.core.drain(grace)
+                # Coroutines can be ended, and are then no handlers that still run. Not those that
+                # only say farewell to what is being cut.
+                cancel_handlers = self._runner.under_way()
+                connections, calls = self.core.cut()
+                cancel_handlers()
+                summary = StopSummary(connections, calls, self.core.farewell())
             self._leave(0.0 if self._hasty else _process.JOIN_SECONDS)
         except BaseException:
             # Ctrl-C: whoever pressed it does not want to wait.

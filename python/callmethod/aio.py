@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from callmethod._mistakes import made_by_init
 from callmethod.channel import HASTE_SECONDS
 from callmethod.channel import Channel as _Channel
 from callmethod.options import ChannelOptions, ServerOptions
+from callmethod.peer_channel import PeerChannel
 from callmethod.protocols import BaiduStd, Protocol
 from callmethod.server import Server as _Server
 from callmethod.server import hurry, on_stop
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from callmethod._running import StopSummary
-    from callmethod.peer_channel import PeerChannel
     from callmethod.stats import Stats
 
 __all__ = ["AwaitableChannel", "Channel", "Server", "awaitable"]
@@ -36,8 +37,27 @@ class AwaitableChannel(RpcChannel):
     Cancelling the task that awaits cancels the call.
     """
 
+    _channel: _Channel | PeerChannel = made_by_init()
+
     def __init__(self, channel: _Channel | PeerChannel) -> None:
-        """Let the calls of `channel` be awaited; it stays what it is for others."""
+        """Let the calls of `channel` be awaited; it stays what it is for others.
+
+        Raises:
+            TypeError: it is none of ours, or has a `CallMethod` of its own.
+        """
+        if isinstance(channel, AwaitableChannel):
+            raise TypeError(f"the calls of {channel!r} are awaited already")
+        if not isinstance(channel, (_Channel, PeerChannel)):
+            raise TypeError(
+                "awaitable() takes a callmethod.Channel or a controller's rpc_channel, not "
+                f"{channel!r}; callmethod.aio.Channel(target) makes one of a target"
+            )
+        own = getattr(channel.CallMethod, "__func__", None)
+        if own not in (_Channel.CallMethod, PeerChannel.CallMethod):
+            raise TypeError(
+                f"{type(channel).__name__} overrides CallMethod, through which awaited calls would "
+                "not go; override that of callmethod.aio.Channel instead"
+            )
         self._channel = channel
 
     def CallMethod(
@@ -86,12 +106,17 @@ def awaitable(channel: _Channel | PeerChannel) -> AwaitableChannel:
     """Return a channel over the same connection whose calls are awaited.
 
     For `controller.rpc_channel` in an `async def` handler, above all.
+
+    Raises:
+        TypeError: it is none of ours, or has a `CallMethod` of its own.
     """
     return AwaitableChannel(channel)
 
 
 class Channel(AwaitableChannel):
     """`callmethod.Channel`, awaited. Loops may come and go, and share it."""
+
+    _own: _Channel = made_by_init()
 
     def __init__(
         self,
@@ -105,8 +130,7 @@ class Channel(AwaitableChannel):
 
         `async def` methods of `service` run on the loop that runs here.
         """
-        to = target.server if isinstance(target, Server) else target
-        self._own = _Channel(to, protocol=protocol, options=options, service=service)
+        self._own = _Channel(target, protocol=protocol, options=options, service=service)
         super().__init__(self._own)
 
     @property
@@ -151,6 +175,8 @@ class Server:
     Attributes:
         server: the server itself.
     """
+
+    server: _Server = made_by_init()
 
     def __init__(
         self,

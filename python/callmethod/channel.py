@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from callmethod import _core, _process
 from callmethod._binding import bind, check_width, table_of
-from callmethod._calling import OutgoingCall, check_done, refuse_on_loop, serialized
+from callmethod._calling import OutgoingCall
 from callmethod._loop import AsyncRunner
+from callmethod._mistakes import check_done, made_by_init, refuse_on_loop, serialized
 from callmethod.options import ChannelOptions, check_seconds
 from callmethod.protocols import BaiduStd, Indexed, Protocol, check_protocol, traits_of
 from callmethod.server import Server, core_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from callmethod import aio
     from callmethod.stats import Stats
 
 __all__ = ["Channel"]
@@ -37,9 +39,11 @@ class Channel(RpcChannel):
     waits for it up to its own deadline.
     """
 
+    _made_in: int = made_by_init()
+
     def __init__(
         self,
-        target: str | Server,
+        target: str | Server | aio.Server,
         *,
         protocol: Protocol = BaiduStd(),  # noqa: B008  (frozen)
         options: ChannelOptions = ChannelOptions(),  # noqa: B008  (frozen)
@@ -62,6 +66,8 @@ class Channel(RpcChannel):
             RuntimeError: `target` is a server that does not run.
         """
         protocol = check_protocol(protocol)
+        # A callmethod.aio.Server is a coat over one.
+        target = getattr(target, "server", target)
         if not isinstance(target, (str, Server)):
             raise TypeError(f'target must be "host:port" or the like, not {target!r}')
         if not isinstance(options, ChannelOptions):
@@ -173,7 +179,7 @@ class Channel(RpcChannel):
         """
         check_done(done)
         if done is None:
-            refuse_on_loop("a call without done=")
+            refuse_on_loop("the call")
         call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
         if done is None:
             return call.block(method_descriptor, body, self._options.timeout)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from callmethod import _core
 from callmethod.errors import WireError
 from callmethod.protocols import Indexed
 
 __all__ = ["Frame", "IndexedCodec"]
+
+_Bytes: TypeAlias = bytes | bytearray | memoryview
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +59,7 @@ class IndexedCodec:
         except OverflowError as error:
             raise ValueError(f"message_limit {message_limit}: {error}") from None
 
-    def encode(self, index: int, body: bytes, id: int | None = None) -> bytes:  # noqa: A002
+    def encode(self, index: int, body: _Bytes, id: int | None = None) -> bytes:  # noqa: A002
         """Return a call frame.
 
         Raises:
@@ -68,7 +70,7 @@ class IndexedCodec:
         except OverflowError as error:
             raise ValueError(f"index {index}, id {id}: {error}") from None
 
-    def encode_reply(self, body: bytes, id: int | None = None) -> bytes:  # noqa: A002
+    def encode_reply(self, body: _Bytes, id: int | None = None) -> bytes:  # noqa: A002
         """Return a reply frame.
 
         Raises:
@@ -79,7 +81,7 @@ class IndexedCodec:
         except OverflowError as error:
             raise ValueError(f"id {id}: {error}") from None
 
-    def feed(self, data: bytes) -> list[Frame]:
+    def feed(self, data: _Bytes) -> list[Frame]:
         """Return the frames that `data` completes; the rest is kept.
 
         Raises:

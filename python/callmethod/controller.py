@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -15,7 +16,7 @@ from callmethod.options import check_seconds
 from callmethod.service import RpcController
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 __all__ = ["UNSET", "Checksum", "Compression", "Controller", "ServerController"]
 
@@ -68,7 +69,7 @@ class Controller(RpcController):
     # Class attributes, so that a subclass need not call this __init__.
     _timeout: float | Unset | None = UNSET
     metadata: Mapping[str, str] = MappingProxyType({})
-    request_attachment: bytes = b""
+    request_attachment: bytes | bytearray | memoryview = b""
     compression: Compression = "none"
     checksum: Checksum = "none"
     log_id: int | None = None
@@ -91,7 +92,7 @@ class Controller(RpcController):
         timeout: float | Unset | None = UNSET,
         *,
         metadata: Mapping[str, str] | None = None,
-        request_attachment: bytes = b"",
+        request_attachment: bytes | bytearray | memoryview = b"",
         compression: Compression = "none",
         checksum: Checksum = "none",
         log_id: int | None = None,
@@ -105,7 +106,9 @@ class Controller(RpcController):
         if not isinstance(timeout, Unset):
             self.timeout = timeout
         if metadata:
-            self.metadata = dict(metadata)
+            # What is no mapping is refused by the call, which says so.
+            given: object = metadata
+            self.metadata = dict(metadata) if isinstance(given, Mapping) else metadata
         if request_attachment:
             self.request_attachment = request_attachment
         if compression != "none":
@@ -136,9 +139,9 @@ class Controller(RpcController):
         """Return why the last call failed; empty if it did not."""
         return self._text
 
-    def SetFailed(self, reason: str) -> None:
+    def SetFailed(self, reason: object) -> None:
         """Mark the call as failed, for channels of one's own."""
-        self.code, self._text = Code.INTERNAL, reason
+        self.code, self._text = Code.INTERNAL, str(reason)
 
     def Reset(self) -> None:
         """Forget the last call.
@@ -190,7 +193,7 @@ class Controller(RpcController):
         try:
             return _core.CallExtras(
                 self.request_attachment,
-                list(self.metadata.items()),
+                self.metadata or {},
                 self.compression,
                 self.checksum,
                 *trace,
@@ -229,6 +232,14 @@ class Controller(RpcController):
                 closure()
             except Exception as mistake:  # noqa: BLE001  (the call has ended as it has)
                 report(mistake)
+
+
+class SeenAs(RpcController):
+    """What `isinstance` is told that a `ServerController` is, beside its own type.
+
+    That type is made in Rust and can derive from no class of Python's; and a metaclass would make
+    `RpcController` one that not every other class can stand beside.
+    """
 
 
 def any_set(values: tuple[object, ...]) -> bool:

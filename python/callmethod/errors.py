@@ -57,13 +57,18 @@ class RpcError(RpcException):
     """
 
     def __init__(
-        self, code: Code, text: str = "", peer: str | None = None, native_code: int | None = None
+        self,
+        code: Code,
+        text: object = "",
+        peer: str | None = None,
+        native_code: int | None = None,
     ) -> None:
-        """Fail with `code`.
+        """Fail with `code`; of a `text` that is none, an exception for one, `str(text)` is told.
 
         Raises:
             ValueError: `code` is none, or OK; `native_code` is 0, or no int32.
         """
+        text = str(text)
         super().__init__(code, text, peer, native_code)
         self.code = Code(code)
         if self.code is Code.OK:

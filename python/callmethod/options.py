@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import reprlib
+import sys
 from collections.abc import Mapping  # noqa: TC003  (dataclasses look their annotations up)
 
 __all__ = ["ChannelOptions", "ServerOptions"]
@@ -100,11 +101,20 @@ class ServerOptions:
 
 def check_count(name: str, count: object, least: int) -> None:
     """Raise ValueError unless `count` is a whole number from `least` on."""
-    if not isinstance(count, int) or not least <= count < 2**31:
-        raise ValueError(f"{name} must be a whole number from {least} on, not {count!r}")
+    if not isinstance(count, int) or isinstance(count, bool) or not least <= count < 2**31:
+        raise ValueError(f"{name} must be a whole number from {least} on, not {brief(count)}")
 
 
 def check_seconds(name: str, seconds: object) -> None:
     """Raise ValueError unless `seconds` is a finite number that is not negative."""
-    if not isinstance(seconds, (int, float)) or not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"{name} must be seconds from 0 on, not {seconds!r}")
+    if (
+        not isinstance(seconds, (int, float))
+        or isinstance(seconds, bool)
+        or not 0 <= seconds <= sys.float_info.max
+    ):
+        raise ValueError(f"{name} must be seconds from 0 on, not {brief(seconds)}")
+
+
+def brief(value: object) -> str:
+    """Return `repr(value)`, shortened: a number may have thousands of digits."""
+    return reprlib.repr(value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _process
-from callmethod._calling import OutgoingCall, check_done, refuse_on_loop, serialized
+from callmethod._calling import OutgoingCall
+from callmethod._mistakes import check_done, refuse_on_loop, serialized
 from callmethod.options import ChannelOptions
 from callmethod.service import RpcChannel
 
@@ -80,7 +81,7 @@ class PeerChannel(RpcChannel):
         """
         check_done(done)
         if done is None and self._answers:
-            refuse_on_loop("a call without done=")
+            refuse_on_loop("the call")
         call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
         if done is None:
             return call.block(method_descriptor, body, TIMEOUT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import socket
 import threading
 import time
@@ -12,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from callmethod import _process
 from callmethod._authentication import checked
 from callmethod._binding import check_service
+from callmethod._mistakes import made_by_init
 from callmethod._running import Offer, Running, Settings, StopSummary
+from callmethod._signals import until_signal
 from callmethod._speaking import nameless_service, spoken
-from callmethod.options import ServerOptions, check_seconds
+from callmethod.options import ServerOptions, brief, check_seconds
 from callmethod.stats import nothing_yet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import FrameType
 
     from typing_extensions import Self
 
@@ -30,12 +30,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Server", "StopSummary"]
 
+MAX_WORKERS = 4096
+"""Each is a thread."""
+
 WAIT_SECONDS = 0.2
 """How long a signal may go unheard while a server is waited for."""
 
 
 class Server:
     """Serves services to whoever connects. `with` starts and stops it."""
+
+    _made_in: int = made_by_init()
 
     def __init__(
         self,
@@ -55,8 +60,8 @@ class Server:
                 listens; that stays yours. None for channels of this process only.
             protocols: what is spoken; all there are, if not given. With `authenticate`, those that
                 can carry a credential.
-            max_workers: handlers that run at once; cores + 4, at most 32, if not given. With 1,
-                all handlers run on one and the same thread.
+            max_workers: handlers that run at once, at most 4096; cores + 4, at most 32, if not
+                given. With 1, all handlers run on one and the same thread.
             options: how much the server takes on.
             authenticate: called on a worker with the credential (empty where none came) and the
                 address of each new caller; a plain function. A caller for whom it returns a
@@ -78,11 +83,11 @@ class Server:
         check = None if authenticate is None else checked(authenticate)
         self._bind = bind
         self._protocols = spoken(protocols, authenticates=authenticate is not None)
-        workers = _process.default_workers() if max_workers is None else max_workers
-        if not isinstance(workers, int):
+        workers: object = _process.default_workers() if max_workers is None else max_workers
+        if not isinstance(workers, int) or isinstance(workers, bool):
             raise TypeError(f"max_workers must be a number of threads, not {max_workers!r}")
-        if workers < 1:
-            raise ValueError(f"max_workers must be 1 or more, not {max_workers!r}")
+        if not 1 <= workers <= MAX_WORKERS:
+            raise ValueError(f"max_workers must be from 1 to {MAX_WORKERS}, not {brief(workers)}")
         self._settings = Settings(workers, options, check, expose_errors, reuse_port)
         self._services: list[Any] = []
         self._factories: list[Callable[[PeerChannel], Any]] = []
@@ -105,10 +110,11 @@ class Server:
 
         Raises:
             TypeError: neither or both were given; a class, a stub, or no service.
-            ValueError: its name without the package is that of another one, which callers that
-                leave the package out could not tell from it.
+            ValueError: it was added already; or its name without the package is that of another
+                one, which callers that leave the package out could not tell from it.
             RuntimeError: the server was started.
         """
+        _process.check(self._made_in, "server")
         if (service is None) == (factory is None):
             raise TypeError("add_service takes a service or factory=, one of the two")
         if self._running is not None or self._stopper is not None:
@@ -118,9 +124,11 @@ class Server:
                 raise TypeError(f"factory must be callable, not {type(factory).__name__}")
             self._factories.append(factory)
             return
-        check_service(service)
+        check_service(service, or_else=", or factory=")
         descriptor = service.GetDescriptor()
         for other in (added.GetDescriptor() for added in self._services):
+            if other.full_name == descriptor.full_name:
+                raise ValueError(f"{other.full_name} was added already; one object serves it")
             if other.name == descriptor.name:
                 raise ValueError(
                     f"{other.full_name} and {descriptor.full_name} have one name without the "
@@ -238,23 +246,7 @@ class Server:
         if self._running is None:
             self.start()
         running = self._started()
-        stopping = False
-
-        def on_signal(_signal: int, _frame: FrameType | None) -> None:
-            nonlocal stopping
-            if stopping:
-                running.hurry()
-                return
-            stopping = True
-            threading.Thread(target=self.stop, args=(grace,), name="callmethod-stop").start()
-
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(number, on_signal) for number in numbers]
-        try:
-            self.wait()
-        finally:
-            for number, handler in zip(numbers, before, strict=True):
-                signal.signal(number, handler)
+        until_signal(self.wait, stop=lambda: self.stop(grace), stop_now=running.hurry)
 
     def __enter__(self) -> Self:
         """Start the server."""
@@ -282,9 +274,12 @@ def core_of(server: Server) -> _core.Server:
     """Return what serves, for channels of this process.
 
     Raises:
-        RuntimeError: it was not started.
+        RuntimeError: it was not started, or has stopped.
     """
-    return server._started().core
+    running = server._started()
+    if server._stopper is not None:
+        raise RuntimeError("the server has stopped")
+    return running.core
 
 
 def hurry(server: Server) -> None:

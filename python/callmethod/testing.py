@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from callmethod._binding import check_service
 from callmethod.channel import Channel
 from callmethod.options import ChannelOptions
 from callmethod.protocols import BaiduStd, Protocol
@@ -41,6 +42,8 @@ def channel_for(
         TypeError: something is no service.
         ValueError: two services have one name without the package.
     """
+    for each in (service, *services):
+        check_service(each)
     server = Server(None, protocols=[protocol])
     for each in (service, *services):
         server.add_service(each)

@@ -40,6 +40,9 @@ impl FromStr for Address {
             }
             return Ok(Self::Unix(PathBuf::from(path)));
         }
+        if text.contains("://") {
+            return Err(refused("a URL is none"));
+        }
         let (host, port) = text
             .rsplit_once(':')
             .ok_or_else(|| refused("there is no port"))?;

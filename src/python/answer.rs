@@ -1,12 +1,12 @@
 //! What went and came beside a message, as Python sees it.
 
 use bytes::Bytes;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView, PyString, PyType};
 
 use crate::call::{Answer, Ended, GREETING_KEY};
-use crate::python::errors;
+use crate::python::{enter, errors};
 use crate::status::{Code, Status};
 use crate::wire::compress::{self, CompressError, Compression};
 use crate::wire::{Checksum, Extras, Parts, Payload, Trace};
@@ -17,6 +17,56 @@ const CHECKSUMS: [(&str, Checksum); 3] = [
     ("message", Checksum::Message),
     ("message_and_attachment", Checksum::MessageAndAttachment),
 ];
+
+/// `value`, which must be of one kind, under a name that the user knows.
+fn wrong(name: &str, kind: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    match value.get_type().name() {
+        Ok(given) => PyTypeError::new_err(format!("{name} must be {kind}, not {given}")),
+        Err(error) => error,
+    }
+}
+
+/// The text that the user calls `name`.
+pub(super) fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let text = value
+        .cast::<PyString>()
+        .map_err(|_| wrong(name, "str", value))?;
+    Ok(text.to_cow()?.into_owned())
+}
+
+/// The bytes that the user calls `name`, a copy of them where they are not `bytes`.
+pub(super) fn bytes<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Ok(bytes.clone());
+    }
+    if value.cast::<PyByteArray>().is_ok() || value.cast::<PyMemoryView>().is_ok() {
+        let copied = enter::call(PyType::new::<PyBytes>(value.py()).as_any(), (value,))?;
+        return Ok(copied.cast_into()?);
+    }
+    Err(wrong(name, "bytes", value))
+}
+
+/// The keys and values of the mapping that the user calls `name`.
+pub(super) fn entries(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
+    let py = value.py();
+    let dict = if let Ok(dict) = value.cast::<PyDict>() {
+        dict.clone()
+    } else {
+        let refused = || wrong(name, "a mapping of str to str", value);
+        // Pairs would make a dict as well, and two letters are a pair.
+        if !value.hasattr("keys")? {
+            return Err(refused());
+        }
+        let made = enter::call(PyType::new::<PyDict>(py).as_any(), (value,));
+        made.map_err(|_| refused())?.cast_into()?
+    };
+    let entry = |(key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+        let key = text(&format!("keys of {name}"), &key)?;
+        let value = text(&format!("{name}[{key:?}]"), &value)?;
+        Ok((key, value))
+    };
+    dict.iter().map(entry).collect()
+}
 
 fn named<T: Copy>(what: &str, names: &[(&str, T)], name: &str) -> PyResult<T> {
     let found = names.iter().find(|(other, _)| *other == name);
@@ -139,8 +189,8 @@ impl CallExtras {
     #[new]
     #[expect(clippy::too_many_arguments)]
     fn new(
-        attachment: &[u8],
-        metadata: Vec<(String, String)>,
+        attachment: &Bound<'_, PyAny>,
+        metadata: &Bound<'_, PyAny>,
         compression: &str,
         checksum: &str,
         log_id: Option<i64>,
@@ -149,13 +199,16 @@ impl CallExtras {
         parent_span_id: Option<i64>,
         request_id: Option<String>,
     ) -> PyResult<Self> {
+        let metadata = entries("metadata", metadata)?;
         if metadata.iter().any(|(key, _)| key == GREETING_KEY) {
             let text = format!("the metadata key {GREETING_KEY:?} is callmethod's own");
             return Err(PyValueError::new_err(text));
         }
         Ok(Self {
             parts: Parts {
-                attachment: Bytes::copy_from_slice(attachment),
+                attachment: Bytes::copy_from_slice(
+                    bytes("request_attachment", attachment)?.as_bytes(),
+                ),
                 metadata,
                 trace: Trace {
                     log_id,

@@ -6,12 +6,16 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::sync::{Mutex, PoisonError};
 
+use crate::python::answer;
 use crate::python::options::Indexed;
 use crate::wire::indexed::{FrameKind, IndexedCodec as Layouted};
 use crate::wire::{Head, WireError};
 
 /// `(index, id, body)` of a frame.
 type RawFrame<'py> = (Option<u32>, Option<u64>, Bound<'py, PyBytes>);
+
+/// Frames, and what is wrong with what came after them: reason and text.
+type Decoded<'py> = (Vec<RawFrame<'py>>, Option<(&'static str, String)>);
 
 struct Reading {
     buffer: BytesMut,
@@ -60,9 +64,11 @@ impl IndexedCodec {
         &self,
         py: Python<'py>,
         index: u32,
-        body: &[u8],
+        body: &Bound<'_, PyAny>,
         id: Option<u64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
+        let body = answer::bytes("body", body)?;
+        let body = body.as_bytes();
         whole(py, &self.codec.call_head(index, id, body.len())?, body)
     }
 
@@ -71,36 +77,35 @@ impl IndexedCodec {
     fn encode_answer<'py>(
         &self,
         py: Python<'py>,
-        body: &[u8],
+        body: &Bound<'_, PyAny>,
         id: Option<u64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
+        let body = answer::bytes("body", body)?;
+        let body = body.as_bytes();
         whole(py, &self.codec.reply_head(id, body.len())?, body)
     }
 
     /// The frames that `data` completes, and what is wrong with it: reason and text.
-    fn decode<'py>(
-        &self,
-        py: Python<'py>,
-        data: &[u8],
-    ) -> (Vec<RawFrame<'py>>, Option<(&'static str, String)>) {
+    fn decode<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>) -> PyResult<Decoded<'py>> {
+        let data = answer::bytes("data", data)?;
         let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = reading.broken {
-            return (Vec::new(), Some(described(error)));
+            return Ok((Vec::new(), Some(described(error))));
         }
-        reading.buffer.extend_from_slice(data);
+        reading.buffer.extend_from_slice(data.as_bytes());
         let mut frames = Vec::new();
         loop {
             match self.codec.decode(self.receives, &mut reading.buffer) {
                 Ok(Some(frame)) => {
                     frames.push((frame.index, frame.id, PyBytes::new(py, &frame.body)));
                 }
-                Ok(None) => return (frames, None),
+                Ok(None) => return Ok((frames, None)),
                 Err(error) => {
                     *reading = Reading {
                         buffer: BytesMut::new(),
                         broken: Some(error),
                     };
-                    return (frames, Some(described(error)));
+                    return Ok((frames, Some(described(error))));
                 }
             }
         }

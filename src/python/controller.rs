@@ -1,7 +1,6 @@
 //! The controller that a handler gets, which is also the state of its call.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -10,14 +9,14 @@ use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyMappingProxy, PyString, PyType};
 
 use crate::call::{Level, Link, Outcome, Ticket};
-use crate::python::answer;
 use crate::python::binding::{Binding, BoundMethod};
 use crate::python::errors::Described;
 use crate::python::servicing::Servicing;
 use crate::python::watch::Watch;
+use crate::python::{answer, enter, imports};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
 use crate::wire::compress::Compression;
@@ -189,12 +188,19 @@ impl ServerController {
         } = Described::of(py, &error);
         status.native = status.native.map(errno::chosen);
         let line = self.failure_line("handler raised", &status);
+        let late = format!(
+            "handler raised after the end of its call method={} peer={} text={:?}",
+            self.method,
+            self.link().peer(),
+            status.text
+        );
         let told = if is_answer || self.servicing.expose_errors {
             status
         } else {
             Status::new(status.code, "internal error")
         };
-        self.deny(told);
+        // The caller knows nothing of what came after the end.
+        let line = if self.deny(told) { line } else { late };
         let attached: Option<Box<dyn Any + Send>> = if is_answer {
             None
         } else {
@@ -228,21 +234,20 @@ impl ServerController {
         let set = || -> PyResult<bool> {
             match name {
                 "response_attachment" => {
-                    let bytes = value.extract::<&[u8]>()?.to_vec();
+                    let bytes = answer::bytes(name, value)?.as_bytes().to_vec();
                     self.enclosed(|enclosed| enclosed.parts.attachment = bytes.into());
                 }
                 "response_metadata" => {
-                    let entries: HashMap<String, String> = value.extract()?;
-                    let mut entries: Vec<_> = entries.into_iter().collect();
+                    let mut entries = answer::entries(name, value)?;
                     entries.sort();
                     self.enclosed(|enclosed| enclosed.parts.metadata = entries);
                 }
                 "response_compression" => {
-                    let compression = answer::compression(value.extract()?)?;
+                    let compression = answer::compression(&answer::text(name, value)?)?;
                     self.enclosed(|enclosed| enclosed.compression = compression);
                 }
                 "response_checksum" => {
-                    let checksum = answer::checksum(value.extract()?)?;
+                    let checksum = answer::checksum(&answer::text(name, value)?)?;
                     self.enclosed(|enclosed| enclosed.parts.checksum = checksum);
                 }
                 _ => return Ok(false),
@@ -307,11 +312,12 @@ impl ServerController {
         self.enclosed(|enclosed| PyBytes::new(py, &enclosed.parts.attachment))
     }
 
-    /// The free keys and values that go beside the response. Settable.
+    /// The free keys and values that go beside the response, read-only. Settable as a whole.
     #[getter]
-    fn response_metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    fn response_metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMappingProxy>> {
         let entries = self.enclosed(|enclosed| enclosed.parts.metadata.clone());
-        answer::dict(py, &entries)
+        let dict = answer::dict(py, &entries)?;
+        Ok(PyMappingProxy::new(py, dict.as_mapping()))
     }
 
     /// How the response is compressed: none, snappy, gzip or zlib. Settable.
@@ -366,8 +372,11 @@ impl ServerController {
 
     /// Says that the call failed, and why; `done(None)` then ends it.
     #[pyo3(name = "SetFailed")]
-    fn set_failed(&self, reason: String) {
-        *self.failure() = Some(reason);
+    fn set_failed(&self, py: Python<'_>, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        // Often an exception: what its `str()` gives is meant.
+        let text = enter::call(PyType::new::<PyString>(py).as_any(), (reason,))?;
+        *self.failure() = Some(answer::text("reason", &text)?);
+        Ok(())
     }
 
     /// Whether `SetFailed` was called.
@@ -456,6 +465,14 @@ impl ServerController {
         let missing =
             |_| PyAttributeError::new_err(format!("the controller has no attribute {name:?}"));
         self.attributes(py).bind(py).del_item(name).map_err(missing)
+    }
+
+    /// What `isinstance` asks for beside the type, which cannot derive from a class of Python's: an
+    /// `RpcController`.
+    #[getter(__class__)]
+    #[expect(clippy::unused_self)]
+    fn class<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyType>> {
+        imports::seen_as(py).cloned()
     }
 
     /// The attributes that the user set.

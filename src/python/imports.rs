@@ -24,5 +24,6 @@ imported! {
     describe: PyAny = "callmethod.errors", "to_core";
     peer_channel: PyType = "callmethod.peer_channel", "PeerChannel";
     deadline: PyAny = "callmethod._deadline", "deadline";
+    seen_as: PyType = "callmethod.controller", "SeenAs";
     disconnect: PyType = "callmethod.errors", "Disconnect";
 }

@@ -199,9 +199,12 @@ pub(super) fn credential(options: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     Ok(credential.unwrap_or_default().into())
 }
 
-/// Seconds; negative ones count as none at all.
+/// More than any process runs, and so little that it can be added to any time.
+const FOREVER: f64 = 1e10;
+
+/// Seconds; negative ones count as none at all, and there is an end to what is counted.
 pub(super) fn seconds(seconds: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(seconds.max(0.0))
+    Duration::try_from_secs_f64(seconds.clamp(0.0, FOREVER))
         .map_err(|error| PyValueError::new_err(format!("{seconds} s: {error}")))
 }
 

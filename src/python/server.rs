@@ -147,19 +147,30 @@ impl Server {
         self.address.as_deref()
     }
 
-    /// Drains for `grace` seconds and cuts the rest: `(connections, calls, running)` of that.
-    fn stop(&self, py: Python<'_>, grace: f64) -> PyResult<(usize, usize, usize)> {
+    /// Takes nothing new, and waits at most `grace` seconds for what there is.
+    fn drain(&self, py: Python<'_>, grace: f64) -> PyResult<()> {
         let (serving, grace) = (Arc::clone(&self.serving), seconds(grace)?);
+        run(py, self.process.get(), async move {
+            serving.drain(grace).await;
+        })
+    }
+
+    /// Cuts what the drain has left: `(connections, calls)` of that.
+    fn cut(&self) -> (usize, usize) {
         let Cut {
-            connections,
-            calls,
-            running,
-        } = run(
+            connections, calls, ..
+        } = self.serving.cut();
+        (connections, calls)
+    }
+
+    /// Waits a moment for handlers whose connections were cut: how many still run.
+    fn farewell(&self, py: Python<'_>) -> PyResult<usize> {
+        let serving = Arc::clone(&self.serving);
+        run(
             py,
             self.process.get(),
-            async move { serving.stop(grace).await },
-        )?;
-        Ok((connections, calls, running))
+            async move { serving.farewell().await },
+        )
     }
 
     /// Lets go of the service: the server has stopped.

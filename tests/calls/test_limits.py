@@ -576,6 +576,7 @@ def test_a_handler_counts_though_the_deadline_passed_while_its_request_was_read(
 ) -> None:
     class Slow:
         DESCRIPTOR = Number.DESCRIPTOR
+        IsInitialized = Number.IsInitialized
 
         @staticmethod
         def FromString(body: bytes) -> Number:

@@ -1,5 +1,6 @@
 """What a stop does to traffic: it drains, then cuts, tells everyone, and leaves nothing behind."""
 
+import asyncio
 import collections
 import contextlib
 import gc
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import callmethod
-from callmethod import ChannelOptions, Code, Indexed, RpcError
+from callmethod import BaiduStd, ChannelOptions, Code, Indexed, RpcError
 from testing_pb2 import Number, Numbers, Numbers_Stub
 
 HELLO = Number(value=1)
@@ -225,3 +226,50 @@ def test_a_stop_during_traffic_ends_all_and_leaves_nothing(grace, wait_until):
     while (left := things_of_the_process() - before) and time.monotonic() < end:
         time.sleep(0.02)
     assert not left, "left behind"
+
+
+@pytest.mark.parametrize("on_a_loop", [False, True], ids=["own loop", "the user's loop"])
+def test_a_coroutine_that_the_stop_cancelled_runs_no_more(channel_factory, wait_until, on_a_loop):
+    cancelled, said = [], []
+
+    class Slow(Numbers):
+        async def push(self, rpc_controller, request, done):
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                cancelled.append(request.value)
+                raise
+
+        async def on_disconnected(self, channel, reason):
+            # The farewell of a connection is no handler, and may take a moment.
+            await asyncio.sleep(0.05)
+            said.append(reason.kind)
+
+    server = callmethod.aio.Server(None, protocols=[BaiduStd()])
+    server.add_service(Slow())
+
+    def call():
+        channel = channel_factory(server.server, protocol=BaiduStd())
+        idle = channel_factory(server.server, protocol=BaiduStd())
+        idle.connect()
+        Numbers_Stub(channel).push(callmethod.Controller(timeout=20), HELLO, lambda _: None)
+        wait_until(lambda: server.stats()["calls_in_flight"] == 1)
+        time.sleep(0.1)
+
+    async def main():
+        await server.start()
+        await asyncio.to_thread(call)
+        began = time.monotonic()
+        return await server.stop(0.2), time.monotonic() - began
+
+    if on_a_loop:
+        summary, seconds = asyncio.run(main())
+    else:
+        server.server.start()
+        call()
+        began = time.monotonic()
+        summary, seconds = server.server.stop(0.2), time.monotonic() - began
+    assert summary.calls_running == 0
+    assert cancelled == [1]
+    assert len(said) == 2
+    assert 0.2 <= seconds < 0.5

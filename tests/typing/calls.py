@@ -6,7 +6,7 @@ Generated service classes are left out, as in usage.py.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from typing_extensions import assert_type
 
@@ -38,9 +38,15 @@ class Answers:
         assert_type(rpc_controller.request_id, "str | None")
         assert_type(rpc_controller.time_remaining(), "float | None")
         rpc_controller.response_attachment = rpc_controller.request_attachment
+        rpc_controller.response_attachment = bytearray(b"raw")
+        rpc_controller.response_metadata["took"] = "short"  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
         rpc_controller.response_metadata = {"took": "long"}
         rpc_controller.response_compression = "snappy"
+        rpc_controller.response_compression = "lz4"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
         rpc_controller.response_checksum = "message_and_attachment"
+        rpc_controller.respones_checksum = "none"  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        as_protobuf_has_it: callmethod.service.RpcController = rpc_controller
+        assert as_protobuf_has_it is rpc_controller
         rpc_controller.NotifyOnCancel(lambda: None)
         if rpc_controller.IsCanceled():
             rpc_controller.SetFailed("nobody waits")
@@ -67,6 +73,28 @@ class Answers:
 
 def check_credential(credential: bytes, peer: str) -> bool:
     return credential == b"secret" and peer.startswith("127.")
+
+
+async def check_later(credential: bytes, peer: str) -> bool:
+    return True
+
+
+def believe_everybody() -> callmethod.Server:
+    return callmethod.Server(
+        authenticate=check_later,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    )
+
+
+class WithUser(Protocol):
+    """An attribute of the user's on a handler's controller."""
+
+    user: str
+
+
+def say_who(rpc_controller: callmethod.ServerController) -> str:
+    mine = cast("WithUser", rpc_controller)
+    mine.user = "ada"
+    return mine.user
 
 
 def serve(service: object) -> callmethod.Server:

@@ -389,3 +389,20 @@ def test_a_codec_refuses_what_it_cannot_receive() -> None:
 def test_the_wire_error_is_a_value_error() -> None:
     assert issubclass(WireError, ValueError)
     assert not issubclass(WireError, callmethod.RpcException)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_every_kind_of_bytes_is_taken(kind: Any) -> None:
+    codec = IndexedCodec(Indexed(id_width=4, reply="by_id"))
+    frame = codec.encode(1, kind(b"abc"), 7)
+    assert codec.feed(kind(frame)) == [Frame(1, 7, b"abc")]
+    assert codec.encode_reply(kind(b"abc"), 7).endswith(b"abc")
+
+
+@pytest.mark.parametrize("wrong", ["text", 5, None])
+def test_what_is_no_bytes_is_refused_by_name(wrong: Any) -> None:
+    codec = IndexedCodec()
+    with pytest.raises(TypeError, match="data must be bytes, not"):
+        codec.feed(wrong)
+    with pytest.raises(TypeError, match="body must be bytes, not"):
+        codec.encode(1, wrong)

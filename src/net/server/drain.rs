@@ -82,6 +82,14 @@ impl Server {
     /// running go on to the peer's own end of stream. Elsewhere a new call is answered with
     /// ELOGOFF.
     pub async fn stop(&self, grace: Duration) -> Cut {
+        self.drain(grace).await;
+        let mut cut = self.cut();
+        cut.running = self.farewell().await;
+        cut
+    }
+
+    /// The first part of a stop: its grace.
+    pub async fn drain(&self, grace: Duration) {
         self.stopping.store(true, Ordering::Release);
         let accepting = locked(&self.accepting).take();
         if let Some(task) = accepting {
@@ -104,24 +112,29 @@ impl Server {
             sleep(TICK).await;
             members = self.members();
         }
-        self.cut().await
     }
 
-    async fn cut(&self) -> Cut {
+    /// The second part: ends the connections that are left.
+    pub fn cut(&self) -> Cut {
         // Before the look: who comes after it finds this.
         self.abandoned.store(true, Ordering::Release);
         let mut cut = Cut::default();
-        for Member { connection, lane } in &self.members() {
+        for Member { connection, lane } in self.members() {
             cut.connections += usize::from(connection.is_alive());
-            cut.calls += discard(lane);
+            cut.calls += discard(&lane);
             connection.abort(stopped());
         }
+        cut
+    }
+
+    /// The third part: waits a moment for sessions to be told of the cut, and says how many
+    /// handlers still run. Whoever can end handlers does so before.
+    pub async fn farewell(&self) -> usize {
         let start = Instant::now();
         while !locked(&self.members).is_empty() && start.elapsed() < FAREWELL {
             sleep(TICK).await;
         }
-        cut.running = locked(&self.members).len();
-        cut
+        locked(&self.members).len()
     }
 
     /// Ends all connections at once, without waiting; a drain under way gives up.
