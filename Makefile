@@ -43,7 +43,7 @@ PACKAGE := $(shell find python/callmethod -name '*.py' -o -name '*.pyi' -o -name
 DEV_NEEDS := $(filter-out requirements/bench.txt,$(wildcard requirements/*.txt))
 PROTOS := $(wildcard proto/*.proto)
 # Each is one program that says what it expects. The game comes last: its last line is the demo's.
-EXAMPLES := brpc_client/client.py async/echo.py push/push.py push/push_aio.py game/play.py
+EXAMPLES := brpc_client/client.py async/echo.py push/push.py push/push_aio.py workers/play.py game/play.py
 
 .PHONY: help
 help: ## this list

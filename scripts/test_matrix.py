@@ -87,7 +87,8 @@ def build(version: str, python: Path) -> Path:
     folder = WORK / "wheels" / version
     shutil.rmtree(folder, ignore_errors=True)
     maturin = Path(sys.executable).with_name("maturin")
-    options = ["--locked", "--release", "--interpreter", python, "--out", folder]
+    options: list[Path | str] = ["--locked", "--release"]
+    options += ["--interpreter", python, "--out", folder]
     run_quietly([maturin, "build", *options], os.environ | {"PYO3_PYTHON": str(python)})
     [wheel] = folder.glob("*.whl")
     return wheel

@@ -15,6 +15,7 @@ from callmethod.protocols import BaiduStd, Hulu, Indexed, Protocol, Sofa
 from callmethod.schema import MethodTable
 from callmethod.server import Server, StopSummary
 from callmethod.stats import Stats
+from callmethod.workers import ServeSummary, serve
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ __all__ = [
     "Protocol",
     "RpcError",
     "RpcException",
+    "ServeSummary",
     "Server",
     "ServerController",
     "ServerOptions",
@@ -43,6 +45,7 @@ __all__ = [
     "WireError",
     "__version__",
     "aio",
+    "serve",
     "service",
     "testing",
 ]

@@ -33,6 +33,7 @@ __all__ = ["Server", "StopSummary"]
 MAX_WORKERS = 4096
 """Each is a thread."""
 
+DEFAULT_BIND = "127.0.0.1:0"
 WAIT_SECONDS = 0.2
 """How long a signal may go unheard while a server is waited for."""
 
@@ -44,7 +45,7 @@ class Server:
 
     def __init__(
         self,
-        bind: str | socket.socket | None = "127.0.0.1:0",
+        bind: str | socket.socket | None = DEFAULT_BIND,
         *,
         protocols: Sequence[Protocol] | None = None,
         max_workers: int | None = None,
@@ -295,3 +296,27 @@ def on_stop(server: Server, told: Callable[[], object]) -> None:
             server._told_of_stop.append(told)
             return
     told()
+
+
+def close(server: Server) -> None:
+    """Have a server accept nothing more, and serve on."""
+    server._started().core.close()
+
+
+def cut(server: Server) -> None:
+    """Have a stop wait for nothing more, whether it is under way or still to come."""
+    server._started().core.abandon()
+
+
+def listen_at(server: Server, listener: socket.socket) -> None:
+    """Have a server that is not started listen at `listener`.
+
+    Raises:
+        RuntimeError: it was started.
+        ValueError: it was given another place to listen at.
+    """
+    if server._running is not None or server._stopper is not None:
+        raise RuntimeError("the server was started; who serves it starts it")
+    if server._bind not in {None, DEFAULT_BIND}:
+        raise ValueError(f"the server names a place of its own to listen at, bind={server._bind!r}")
+    server._bind = listener

@@ -14,6 +14,7 @@ mod handling;
 mod imports;
 mod invoker;
 mod link;
+mod listening;
 mod mailbox;
 mod message;
 mod options;
@@ -48,6 +49,8 @@ mod _core {
     use super::controller::ServerController;
     #[pymodule_export]
     use super::link::Link;
+    #[pymodule_export]
+    use super::listening::listen;
     #[pymodule_export]
     use super::mailbox::Mailbox;
     #[pymodule_export]

@@ -21,7 +21,7 @@ use crate::python::{errors, fd, stats};
 
 /// Where to listen.
 #[derive(FromPyObject)]
-enum Bind {
+pub(super) enum Bind {
     /// The number of a socket that listens, which is taken over.
     Fd(i32),
     /// An address to bind to.
@@ -145,6 +145,12 @@ impl Server {
     #[getter]
     fn address(&self) -> Option<&str> {
         self.address.as_deref()
+    }
+
+    /// Accepts nothing more, and serves on.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let serving = Arc::clone(&self.serving);
+        run(py, self.process.get(), async move { serving.close().await })
     }
 
     /// Takes nothing new, and waits at most `grace` seconds for what there is.

@@ -6,8 +6,11 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
+
+import callmethod
 
 PRELUDE = """\
 import logging, os, signal, sys, threading, time
@@ -116,3 +119,145 @@ def script(tmp_path, child_env):
     yield start
     for one in started:
         one.close()
+
+
+APP = """\
+import logging, os, time
+
+import callmethod
+from testing_pb2 import Number, Numbers
+
+logging.getLogger("callmethod").addHandler(logging.NullHandler())
+
+
+class Pids(Numbers):
+    '''Answers with the number of its process, after as many milliseconds as it was asked for.'''
+
+    def twice(self, rpc_controller, request, done):
+        time.sleep(request.value / 1000)
+        done(Number(value=os.getpid()))
+
+
+def make():
+    server = callmethod.Server(None, max_workers=32)
+    server.add_service(Pids())
+    return server
+"""
+
+SERVE = """\
+class Lines(logging.Handler):
+    def emit(self, record):
+        say("log", record.levelname, record.getMessage().replace("\\n", "|"))
+
+
+def ready(address):
+    counts = len(os.listdir("/proc/self/task")), threading.active_count()
+    say("ready", address, counts == (1, 1), "app" in sys.modules)
+
+
+if __name__ == "__main__":
+    logging.getLogger("callmethod").addHandler(Lines())
+    logging.getLogger("callmethod").setLevel(logging.INFO)
+    factory, options = sys.argv[1], eval(sys.argv[2])
+    if not factory.isidentifier():
+        summary = callmethod.serve(factory, on_ready=ready, **options)
+    else:
+        summary = callmethod.serve(globals()[factory], on_ready=ready, **options)
+    say("returned", summary.replaced, summary.killed)
+"""
+
+
+def has_ended(pid):
+    """Whether a process runs no more, though nobody may have asked for its exit code yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+class Served:
+    """A program that serves from worker processes; what it printed is read in order."""
+
+    def __init__(self, script):
+        self.script = script
+        self.log = []
+        self.address = None
+
+    def until(self, start, timeout=20.0):
+        """Read to the line that starts so, and return it."""
+        while not (line := self.script.line(timeout)).startswith(start):
+            self.log.append(line)
+        self.log.append(line)
+        return line
+
+    def up(self):
+        self.address = self.until("ready").split()[1]
+        return self
+
+    def logged(self, text):
+        return [line for line in self.log if text in line]
+
+    def pids(self):
+        """Its workers that run, asked of the system."""
+        pid = self.script.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return {int(child) for child in children if not has_ended(child)}
+
+    def returned(self, timeout=10.0):
+        """Wait for its end in good order: (replaced, killed)."""
+        words = self.until("returned", timeout).split()
+        code, _, errors, _ = self.script.end()
+        assert (code, errors) == (0, "")
+        return int(words[1]), int(words[2])
+
+
+@pytest.fixture
+def serve(script, tmp_path):
+    """``serve(factory, **options)``: starts a program that calls `callmethod.serve`.
+
+    `app` is added to the module `app`, `program` to the program in front of the call.
+    """
+
+    def start(factory="app:make", app="", program="", **options):
+        (tmp_path / "app.py").write_text(APP + app)
+        return Served(script(program + SERVE, factory, repr({"workers": 2, **options})))
+
+    return start
+
+
+@pytest.fixture
+def gone():
+    """``gone(pids)``: whether none of these processes runs any more."""
+
+    return lambda pids: all(map(has_ended, pids))
+
+
+@pytest.fixture
+def pid_of(channel_factory):
+    """``pid_of(address)``: the process that answers a new connection."""
+    from testing_pb2 import Number, Numbers_Stub
+
+    def ask(address):
+        channel = channel_factory(address, protocol=callmethod.BaiduStd())
+        pid = Numbers_Stub(channel).twice(callmethod.Controller(timeout=10), Number(value=0)).value
+        channel.close()
+        return pid
+
+    return ask
+
+
+@pytest.fixture
+def load(wait_until, load_file):
+    """``load(address)``: callers that call all the time; see load.py."""
+    Load = load_file("process/load.py").Load
+    loads = []
+
+    def start(address, callers=16, timeout=20.0, calls_per_channel=10**9):
+        one = Load(address, callers, timeout, calls_per_channel)
+        loads.append(one)
+        wait_until(lambda: len(one.answered()) > 10 * callers, 20)
+        return one
+
+    yield start
+    for one in loads:
+        one.over.set()

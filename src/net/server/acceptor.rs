@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -61,21 +61,11 @@ impl Listener {
     pub async fn bind(address: &Address, reuse_port: bool) -> io::Result<Self> {
         match address {
             Address::Tcp { host, port } => {
-                let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-                for candidate in lookup_host((host.as_str(), *port)).await? {
-                    match bind_tcp(candidate, reuse_port).and_then(Self::adopt) {
-                        Ok(listener) => return Ok(listener),
-                        Err(error) => last = error,
-                    }
-                }
-                Err(last)
+                let candidates = lookup_host((host.as_str(), *port)).await?;
+                Self::adopt(bind_first(candidates, reuse_port)?)
             }
             Address::Unix(path) => {
-                remove_stale(path)?;
-                let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-                socket.bind(&SockAddr::unix(path)?)?;
-                socket.listen(BACKLOG)?;
-                let mut listener = Self::adopt(socket)?;
+                let mut listener = Self::adopt(bind_unix(path)?)?;
                 listener.leave = Leave::Remove(path.clone(), fs::symlink_metadata(path)?.ino());
                 Ok(listener)
             }
@@ -88,10 +78,7 @@ impl Listener {
     /// It does not listen, or is of a family that is not served.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         let socket = Socket::from(fd);
-        if !socket.is_listener()? {
-            let text = "the socket does not listen; call listen() on it first";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
+        check_listens(&socket)?;
         let blocks = !socket.nonblocking()?;
         let mut listener = Self::adopt(socket)?;
         if blocks {
@@ -103,28 +90,14 @@ impl Listener {
     /// Registers a listening socket with the runtime, in whose context this must run.
     fn adopt(socket: Socket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        let local = socket.local_addr()?;
-        if let Some(address) = local.as_socket() {
-            return Ok(Self {
-                accepting: Accepting::Tcp(TcpListener::from_std(socket.into())?),
-                address: Address::Tcp {
-                    host: address.ip().to_string(),
-                    port: address.port(),
-                },
-                leave: Leave::Nothing,
-            });
-        }
-        if !local.is_unix() {
-            let text = "neither a TCP nor a Unix socket";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        let path = local
-            .as_pathname()
-            .map(Path::to_path_buf)
-            .unwrap_or_default();
+        let address = address_of(&socket)?;
+        let accepting = match address {
+            Address::Tcp { .. } => Accepting::Tcp(TcpListener::from_std(socket.into())?),
+            Address::Unix(_) => Accepting::Unix(UnixListener::from_std(socket.into())?),
+        };
         Ok(Self {
-            accepting: Accepting::Unix(UnixListener::from_std(socket.into())?),
-            address: Address::Unix(path),
+            accepting,
+            address,
             leave: Leave::Nothing,
         })
     }
@@ -165,6 +138,81 @@ impl Drop for Listener {
             }),
         }
     }
+}
+
+/// A socket that listens for the servers of other processes, and where it does. Needs no runtime,
+/// and waits for the look-up of a name. Nobody removes a Unix socket's file.
+///
+/// # Errors
+/// Those of `Listener::bind`.
+pub fn listen(address: &Address) -> io::Result<(Socket, Address)> {
+    share(match address {
+        Address::Tcp { host, port } => {
+            bind_first((host.as_str(), *port).to_socket_addrs()?, false)?
+        }
+        Address::Unix(path) => bind_unix(path)?,
+    })
+}
+
+/// Makes a socket that listens already fit for several processes; says where it listens.
+///
+/// # Errors
+/// Those of `Listener::from_fd`.
+pub fn share(socket: Socket) -> io::Result<(Socket, Address)> {
+    check_listens(&socket)?;
+    // The flag belongs to the socket, not to a process. One that let it block, as `Leave::Unblock`
+    // does, would hold up the I/O threads of all others.
+    socket.set_nonblocking(true)?;
+    let address = address_of(&socket)?;
+    Ok((socket, address))
+}
+
+fn check_listens(socket: &Socket) -> io::Result<()> {
+    if socket.is_listener()? {
+        return Ok(());
+    }
+    let text = "the socket does not listen; call listen() on it first";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+}
+
+/// Where a socket listens.
+fn address_of(socket: &Socket) -> io::Result<Address> {
+    let local = socket.local_addr()?;
+    if let Some(address) = local.as_socket() {
+        return Ok(Address::Tcp {
+            host: address.ip().to_string(),
+            port: address.port(),
+        });
+    }
+    if !local.is_unix() {
+        let text = "neither a TCP nor a Unix socket";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let path = local.as_pathname().map(Path::to_path_buf);
+    Ok(Address::Unix(path.unwrap_or_default()))
+}
+
+/// Listens at the first address that can be had.
+fn bind_first(
+    candidates: impl Iterator<Item = SocketAddr>,
+    reuse_port: bool,
+) -> io::Result<Socket> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for candidate in candidates {
+        match bind_tcp(candidate, reuse_port) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_unix(path: &Path) -> io::Result<Socket> {
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
 }
 
 fn bind_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {

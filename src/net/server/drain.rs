@@ -73,6 +73,16 @@ pub(super) fn stopped() -> CloseReason {
 }
 
 impl Server {
+    /// Accepts nothing more; whoever was accepted is served as before.
+    pub async fn close(&self) {
+        let accepting = locked(&self.accepting).take();
+        if let Some(task) = accepting {
+            task.abort();
+            // The listener is closed when its task is gone; that it was aborted is no news.
+            let _ = task.await;
+        }
+    }
+
     /// Accepts nothing more, lets connections end for as long as `grace`, then cuts the rest.
     ///
     /// Callers that said that they understand it are told to move on, and close when nothing of
@@ -91,12 +101,7 @@ impl Server {
     /// The first part of a stop: its grace.
     pub async fn drain(&self, grace: Duration) {
         self.stopping.store(true, Ordering::Release);
-        let accepting = locked(&self.accepting).take();
-        if let Some(task) = accepting {
-            task.abort();
-            // The listener is closed when its task is gone; that it was aborted is no news.
-            let _ = task.await;
-        }
+        self.close().await;
         self.stopped.notify_waiters();
         let start = Instant::now();
         let mut members = self.members();

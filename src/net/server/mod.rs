@@ -4,7 +4,7 @@ mod acceptor;
 mod drain;
 mod sniffing;
 
-pub use acceptor::Listener;
+pub use acceptor::{Listener, listen, share};
 pub use drain::Cut;
 
 use drain::stopped;
