@@ -190,7 +190,7 @@ impl ServerController {
         let line = self.failure_line("handler raised", &status);
         let late = format!(
             "handler raised after the end of its call method={} peer={} text={:?}",
-            self.method,
+            self.full_name(),
             self.link().peer(),
             status.text
         );
