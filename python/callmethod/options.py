@@ -72,8 +72,8 @@ class ServerOptions:
         max_concurrency: calls that have come in and not ended, in all; None for no bound.
         method_max_concurrency: the same for single methods, by full name.
         max_queued_calls: calls that wait for a worker.
-        max_queue_time: for a call to wait for a worker. One whose deadline passes is not run
-            either.
+        max_queue_time: for a call to wait for a worker, as the worker finds that comes to it. One
+            whose deadline passes is not run either.
         handshake_timeout: for the first bytes of a connection, where they tell the protocol.
 
     Raises:

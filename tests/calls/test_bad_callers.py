@@ -786,6 +786,26 @@ def test_a_connection_that_goes_away_during_its_calls(
     wait_until(lambda: bench.server.stats()["calls_in_flight"] == 0)
 
 
+def test_a_caller_that_died_with_calls_under_way(
+    bench: Bench, wait_until: Callable[..., Any]
+) -> None:
+    """Its system ends the stream in good order, and refuses the answers: then it is lost."""
+    stats, service = bench.server.stats, bench.service
+    bench.send(*(bench.wire.call(i, number(i), wire.PUSH) for i in range(3)))
+    for _ in range(3):
+        assert service.held.acquire(timeout=5)
+    bench.sock.close()  # nothing is unread, so it is no reset
+    bench.sock = bench.connect()
+    time.sleep(0.05)
+    assert stats()["calls_in_flight"] == 4  # what it sent is run
+    assert service.reasons == []
+    service.gate.set()
+    wait_until(lambda: stats()["calls_in_flight"] == 0)
+    wait_until(lambda: service.reasons)
+    assert [reason.kind for reason in service.reasons] == ["peer_closed"]
+    assert wire.counted(stats()["disconnects_total"]) == {"peer_closed": 1}
+
+
 def test_random_streams_do_no_harm(bench: Bench, wait_until: Callable[..., Any]) -> None:
     """Good frames with a few bytes altered: never more than the connection is lost."""
     dice = random.Random(20261123)

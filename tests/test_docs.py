@@ -1,0 +1,50 @@
+"""Code of the pages in docs/ that does more than the README's runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serving_on_a_loop_until_a_signal(
+    child_env: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    (code,) = (block for block in blocks("asyncio.md") if "add_signal_handler" in block)
+    script = tmp_path / "serve.py"
+    script.write_text(code, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env=child_env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("127.0.0.1:")
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_the_page_on_typing_runs(child_env: dict[str, str], tmp_path: Path) -> None:
+    script = tmp_path / "typed.py"
+    script.write_text("\n".join(blocks("typing.md")), encoding="utf-8")
+    subprocess.run([sys.executable, str(script)], env=child_env, timeout=60, check=True)
+
+
+@pytest.mark.parametrize("page", sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")))
+def test_every_block_is_python(page: str) -> None:
+    for block in blocks(page):
+        compile(block, page, "exec")
