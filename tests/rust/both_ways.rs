@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use _core::call::{CloseKind, CloseReason, Ended, Link, Waiter};
-use _core::net::client::ChannelOptions;
+use _core::net::client::{ChannelOptions, Target};
 use _core::status::Code;
 use _core::wire::Extras;
 use support::{
@@ -53,6 +53,37 @@ fn both_ends_call_and_answer_over_one_connection() {
         link.call(&outbound(1, *b"", None), Calls::new().waiter(0)),
         None
     );
+}
+
+#[test]
+fn a_server_s_own_calls_have_ids_that_no_client_of_brpc_uses() {
+    let place = Place::new(&baidu());
+    let mut caller = Talker::connect_both(&place.address, &place.codec);
+    caller.call_with(1, ECHO, b"first", &greeting(true));
+    assert_eq!(caller.answered(), (1, b"first".to_vec()));
+    let (link, calls) = (place.desk.link(0), Calls::new());
+    for number in 0..3 {
+        link.call(&outbound(1, numbered(number), None), calls.waiter(number));
+        let (id, body) = caller.next_call();
+        assert!(id.is_some_and(|id| id > 1 << 63), "{id:?}");
+        caller.answer(id, &body);
+        assert_eq!(calls.answer(number).body.bytes, numbered(number));
+    }
+}
+
+#[test]
+fn an_announcement_that_comes_back_with_an_answer_is_not_for_the_caller() {
+    let (place, house) = (Place::new(&baidu()), House::new());
+    let target = Target::Address(place.address.clone());
+    let channel = house.caller(target, patient(), &baidu(), b"");
+    let calls = Calls::new();
+    calls.call(&channel, KEEP, 1, NO_LIMIT);
+    let kept = place.desk.kept_one();
+    let mut extras = greeting(false);
+    let key = ("key".to_owned(), "value".to_owned());
+    extras.parts_mut().metadata.push(key.clone());
+    kept.ticket.respond(payload(b""), extras);
+    assert_eq!(calls.answer(1).extras.metadata(), [key]);
 }
 
 /// Keeps an I/O thread busy until the sender is gone.
