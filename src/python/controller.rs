@@ -13,21 +13,14 @@ use pyo3::types::{PyBytes, PyDict, PyMappingProxy, PyString, PyType};
 
 use crate::call::{Level, Link, Outcome, Ticket};
 use crate::python::binding::{Binding, BoundMethod};
+use crate::python::enclosed::{Enclosed, Envelope};
 use crate::python::errors::Described;
 use crate::python::servicing::Servicing;
 use crate::python::watch::Watch;
 use crate::python::{answer, enter, imports};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
-use crate::wire::compress::Compression;
 use crate::wire::{Answers, Extras, Parts, Payload};
-
-/// What a handler sends along with its response.
-#[derive(Debug, Default)]
-struct Enclosed {
-    parts: Parts,
-    compression: Compression,
-}
 
 /// What a handler learns of its call, and how it says that the call failed.
 ///
@@ -45,8 +38,7 @@ pub(super) struct ServerController {
     method: usize,
     /// What came beside the request.
     received: Extras,
-    /// Made at the first need.
-    enclosed: Mutex<Option<Box<Enclosed>>>,
+    enclosed: Envelope,
     failed: Mutex<Option<String>>,
     /// Made at the first need.
     watch: OnceLock<Arc<Watch>>,
@@ -68,7 +60,7 @@ impl ServerController {
             binding,
             method,
             received,
-            enclosed: Mutex::default(),
+            enclosed: Envelope::default(),
             failed: Mutex::new(None),
             watch: OnceLock::new(),
             attributes: OnceLock::new(),
@@ -77,18 +69,6 @@ impl ServerController {
 
     fn link(&self) -> &dyn Link {
         &**self.ticket.link()
-    }
-
-    /// What is enclosed, to be read or set.
-    fn enclosed<T>(&self, work: impl FnOnce(&mut Enclosed) -> T) -> T {
-        let mut enclosed = self.enclosed.lock().unwrap_or_else(PoisonError::into_inner);
-        work(enclosed.get_or_insert_default())
-    }
-
-    /// What is enclosed, to be sent; `None` when nothing is.
-    fn take_enclosed(&self) -> Option<Box<Enclosed>> {
-        let mut enclosed = self.enclosed.lock().unwrap_or_else(PoisonError::into_inner);
-        enclosed.take()
     }
 
     /// Whether the caller waits for an answer.
@@ -115,7 +95,7 @@ impl ServerController {
         &self.servicing
     }
 
-    /// What is known of the method; `None` is never.
+    /// What is known of the method, which was held against the table when the call came in.
     pub(super) fn bound(&self) -> Option<&BoundMethod> {
         self.binding.get().methods.get(self.method)
     }
@@ -140,7 +120,7 @@ impl ServerController {
 
     /// Ends the call with a serialized response, if it has not ended.
     pub(super) fn respond(&self, py: Python<'_>, response: &[u8]) {
-        let Some(enclosed) = self.take_enclosed() else {
+        let Some(enclosed) = self.enclosed.take() else {
             let body = Payload::plain(Bytes::copy_from_slice(response));
             self.ticket.respond(body, Extras::default());
             return;
@@ -158,7 +138,7 @@ impl ServerController {
     }
 
     fn deny(&self, status: Status) -> bool {
-        let Some(enclosed) = self.take_enclosed() else {
+        let Some(enclosed) = self.enclosed.take() else {
             return self.ticket.fail(status);
         };
         let metadata = enclosed.parts.metadata;
@@ -228,38 +208,6 @@ impl ServerController {
             None => drop(self.finish(Outcome::Unanswered)),
         }
     }
-
-    /// Sets what goes beside the response; `None` for names that are not of that kind.
-    fn enclose(&self, name: &str, value: &Bound<'_, PyAny>) -> Option<PyResult<()>> {
-        let set = || -> PyResult<bool> {
-            match name {
-                "response_attachment" => {
-                    let bytes = answer::bytes(name, value)?.as_bytes().to_vec();
-                    self.enclosed(|enclosed| enclosed.parts.attachment = bytes.into());
-                }
-                "response_metadata" => {
-                    let mut entries = answer::entries(name, value)?;
-                    entries.sort();
-                    self.enclosed(|enclosed| enclosed.parts.metadata = entries);
-                }
-                "response_compression" => {
-                    let compression = answer::compression(&answer::text(name, value)?)?;
-                    self.enclosed(|enclosed| enclosed.compression = compression);
-                }
-                "response_checksum" => {
-                    let checksum = answer::checksum(&answer::text(name, value)?)?;
-                    self.enclosed(|enclosed| enclosed.parts.checksum = checksum);
-                }
-                _ => return Ok(false),
-            }
-            Ok(true)
-        };
-        match set() {
-            Ok(true) => Some(Ok(())),
-            Ok(false) => None,
-            Err(error) => Some(Err(error)),
-        }
-    }
 }
 
 #[pymethods]
@@ -309,13 +257,16 @@ impl ServerController {
     /// The raw bytes that go after the response. Settable.
     #[getter]
     fn response_attachment<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        self.enclosed(|enclosed| PyBytes::new(py, &enclosed.parts.attachment))
+        self.enclosed
+            .with(|enclosed| PyBytes::new(py, &enclosed.parts.attachment))
     }
 
     /// The free keys and values that go beside the response, read-only. Settable as a whole.
     #[getter]
     fn response_metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMappingProxy>> {
-        let entries = self.enclosed(|enclosed| enclosed.parts.metadata.clone());
+        let entries = self
+            .enclosed
+            .with(|enclosed| enclosed.parts.metadata.clone());
         let dict = answer::dict(py, &entries)?;
         Ok(PyMappingProxy::new(py, dict.as_mapping()))
     }
@@ -323,14 +274,15 @@ impl ServerController {
     /// How the response is compressed: none, snappy, gzip or zlib. Settable.
     #[getter]
     fn response_compression(&self) -> &'static str {
-        self.enclosed(|enclosed| enclosed.compression.name())
+        self.enclosed.with(|enclosed| enclosed.compression.name())
     }
 
     /// What a checksum of the response covers: none, message or `message_and_attachment`.
     /// Settable.
     #[getter]
     fn response_checksum(&self) -> &'static str {
-        self.enclosed(|enclosed| answer::checksum_name(enclosed.parts.checksum))
+        self.enclosed
+            .with(|enclosed| answer::checksum_name(enclosed.parts.checksum))
     }
 
     /// The number that the caller groups its log lines by; None when it gave none.
@@ -448,7 +400,7 @@ impl ServerController {
         name: &Bound<'_, PyString>,
         value: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        if let Some(set) = slf.get().enclose(&name.to_cow()?, value) {
+        if let Some(set) = slf.get().enclosed.set(&name.to_cow()?, value) {
             return set;
         }
         if slf.get_type().hasattr(name)? {

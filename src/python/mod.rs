@@ -7,6 +7,7 @@ mod channel;
 mod codec;
 mod completion;
 mod controller;
+mod enclosed;
 mod enter;
 mod errors;
 mod fd;
