@@ -98,24 +98,35 @@ class AsyncRunner:
             # _Waiting would keep the loop from running what is being waited for.
             self._cancel_all()
             return
+        if not (self._tasks or self._waiting):
+            return
         gone = threading.Event()
 
-        async def cancel_and_wait() -> None:
+        # No task: a loop that ends just now would complain of one that it has not run.
+        def start_and_cancel() -> None:
             self._start_waiting()
-            tasks = list(self._tasks)
             # One turn, so that each has begun and can take note of its end.
-            await asyncio.sleep(0)
-            self._cancel_all()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            gone.set()
+            loop.call_soon(self._cancel_and_tell, gone)
 
-        coroutine = cancel_and_wait()
         try:
-            asyncio.run_coroutine_threadsafe(coroutine, loop)
+            loop.call_soon_threadsafe(start_and_cancel)
         except RuntimeError:
-            coroutine.close()
             return
         gone.wait(patience)
+
+    def _cancel_and_tell(self, gone: threading.Event) -> None:
+        left = set(self._tasks)
+        if not left:
+            gone.set()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            left.discard(task)
+            if not left:
+                gone.set()
+
+        for task in list(left):
+            task.cancel()
+            task.add_done_callback(ended)
 
     def _cancel_all(self) -> None:
         for task in list(self._tasks):
