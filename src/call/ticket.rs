@@ -166,8 +166,17 @@ impl Ticket {
 
     /// Ends the call because the caller's time is up; nothing happens when it has ended.
     pub fn expire(&self) {
-        let status = Status::new(Code::DeadlineExceeded, "the deadline passed on the server");
         let waited = locked(&self.seat).is_some();
+        self.run_out(waited);
+    }
+
+    /// The same for a call that a worker has taken up too late to run it.
+    pub fn expire_unrun(&self) {
+        self.run_out(true);
+    }
+
+    fn run_out(&self, waited: bool) {
+        let status = Status::new(Code::DeadlineExceeded, "the deadline passed on the server");
         if self.give_up(status, true) && waited {
             self.tally.expired();
         }

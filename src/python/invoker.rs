@@ -98,7 +98,7 @@ impl Invoker {
     fn is_over(&self, call: &Call) -> bool {
         let (ticket, now) = (&call.ticket, Instant::now());
         if ticket.deadline().is_some_and(|deadline| deadline <= now) {
-            ticket.expire();
+            ticket.expire_unrun();
         }
         let most = self.servicing.queue_time;
         if call.ticket.link().traits().failures && ticket.age(now) > most && !ticket.is_ended() {
