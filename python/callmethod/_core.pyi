@@ -90,6 +90,7 @@ _BoundParts: TypeAlias = tuple[
     Callable[..., Any] | None,
     Callable[..., Any],
     Callable[..., Any] | None,
+    list[int] | None,
     type[Any],
     Callable[..., Any],
     bool,

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 use crate::python::schema::MethodTable;
 use crate::schema::ServiceSchema;
+use crate::wire::Tags;
 
 /// One method of a service object.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct BoundMethod {
     pub(super) parse: Py<PyAny>,
     /// Request to whether it is complete; none when it cannot lack required fields.
     pub(super) is_complete: Option<Py<PyAny>>,
+    /// What makes a request complete when it is there; none where its tags do not tell.
+    pub(super) required: Option<Tags>,
     /// The response's class.
     pub(super) response_class: Py<PyAny>,
     /// Response to bytes, of that very class.
@@ -30,6 +33,7 @@ type MethodParts = (
     Option<Py<PyAny>>,
     Py<PyAny>,
     Option<Py<PyAny>>,
+    Option<Vec<u64>>,
     Py<PyAny>,
     Py<PyAny>,
     bool,
@@ -64,6 +68,7 @@ impl Binding {
                     handler,
                     parse,
                     is_complete,
+                    required,
                     response_class,
                     serialize,
                     response_has_required,
@@ -72,6 +77,7 @@ impl Binding {
                         handler,
                         parse,
                         is_complete,
+                        required: required.map(Tags::from),
                         response_class,
                         serialize,
                         response_has_required,

@@ -1,7 +1,7 @@
 //! `done`, and what stands in for it when a coroutine ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyRuntimeError;
@@ -10,7 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::call::{Hold, Outcome, Permit};
+use crate::call::{Hold, Outcome, RunsOn};
 use crate::metrics::Counters;
 use crate::python::binding::BoundMethod;
 use crate::python::controller::ServerController;
@@ -75,7 +75,7 @@ impl Done {
     ) -> PyResult<()> {
         let controller = self.controller.get();
         let failed = |text: String| {
-            controller.fail(Status::new(Code::Internal, text));
+            controller.fail(&Status::new(Code::Internal, text));
             Ok(())
         };
         if let Some(text) = controller.failed_text() {
@@ -144,14 +144,14 @@ impl Drop for Done {
 pub(super) struct Finish {
     /// None for the hooks of a connection, which end no call.
     done: Option<Py<Done>>,
-    running: Mutex<Option<(Hold, Option<Arc<Permit>>)>>,
+    running: Mutex<Option<(Hold, Option<RunsOn>)>>,
 }
 
 impl Finish {
-    pub(super) fn new(done: Option<Py<Done>>, hold: Hold, permit: Option<Arc<Permit>>) -> Self {
+    pub(super) fn new(done: Option<Py<Done>>, hold: Hold, running: Option<RunsOn>) -> Self {
         Self {
             done,
-            running: Mutex::new(Some((hold, permit))),
+            running: Mutex::new(Some((hold, running))),
         }
     }
 }

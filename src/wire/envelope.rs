@@ -49,6 +49,24 @@ impl Payload {
     }
 }
 
+impl<'a> From<&'a Payload> for Body<'a> {
+    fn from(payload: &'a Payload) -> Self {
+        Self {
+            bytes: &payload.bytes,
+            compression: payload.compression,
+        }
+    }
+}
+
+/// A serialized message that is to be sent, compressed already where it is to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Body<'a> {
+    /// The bytes for the wire.
+    pub bytes: &'a [u8],
+    /// What undoes their compression.
+    pub compression: Compression,
+}
+
 /// A call as it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallFrame {
@@ -116,8 +134,8 @@ pub struct OutgoingCall<'a> {
     pub id: Option<u64>,
     /// What is left of the time for the call.
     pub timeout: Option<Duration>,
-    /// The request, compressed already where it is to be.
-    pub body: &'a Payload,
+    /// The request.
+    pub body: Body<'a>,
     /// What goes beside it.
     pub extras: &'a Extras,
 }
@@ -128,8 +146,8 @@ pub struct OutgoingCall<'a> {
 pub struct OutgoingReply<'a> {
     /// The id that the call carried, where the wire has ids.
     pub id: Option<u64>,
-    /// The response, compressed already where it is to be, or how the call failed.
-    pub outcome: Result<&'a Payload, &'a Status>,
+    /// The response, or how the call failed.
+    pub outcome: Result<Body<'a>, &'a Status>,
     /// What goes beside it.
     pub extras: &'a Extras,
 }

@@ -15,8 +15,8 @@ use _core::wire::compress::{Compression, inflate};
 use _core::wire::hulu::HuluCodec;
 use _core::wire::sofa::SofaCodec;
 use _core::wire::{
-    BodyFault, CallFrame, Checksum, Codec, Extras, Frame, MethodName, OutgoingCall, OutgoingReply,
-    Parts, Payload, Reads, ReplyFrame, Target, Trace, WireError, limits,
+    Body, BodyFault, CallFrame, Checksum, Codec, Extras, Frame, MethodName, OutgoingCall,
+    OutgoingReply, Parts, Payload, Reads, ReplyFrame, Target, Trace, WireError, limits,
 };
 use bytes::Bytes;
 use serde::Deserialize;
@@ -435,7 +435,7 @@ fn send_again(codec: &dyn Codec, row: &Row, frame: &Frame) -> Vec<u8> {
                 method: &method,
                 id: call.id,
                 timeout: call.timeout,
-                body: &body,
+                body: Body::from(&body),
                 extras: &call.extras,
             });
             (head, body, &call.extras)
@@ -443,7 +443,7 @@ fn send_again(codec: &dyn Codec, row: &Row, frame: &Frame) -> Vec<u8> {
         Frame::Reply(reply) => {
             let head = codec.reply_head(&OutgoingReply {
                 id: reply.id,
-                outcome: reply.outcome.as_ref(),
+                outcome: reply.outcome.as_ref().map(Body::from),
                 extras: &reply.extras,
             });
             (

@@ -203,6 +203,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::Body;
     use crate::wire::baidu_std::BaiduStd;
     use crate::wire::baidu_std::incoming::any_frame;
     use crate::wire::brpc::Outgoing as _;
@@ -267,8 +268,8 @@ mod tests {
 
         #[test]
         fn what_is_written_is_what_the_long_way_writes(id in any::<u64>()) {
-            let (body, extras) = (Payload::default(), Extras::default());
-            let reply = OutgoingReply { id: Some(id), outcome: Ok(&body), extras: &extras };
+            let (body, extras) = (Body::default(), Extras::default());
+            let reply = OutgoingReply { id: Some(id), outcome: Ok(body), extras: &extras };
             let long = BaiduStd::reply_meta(&reply).unwrap().encode_to_vec();
             prop_assert_eq!(&reply_meta(&reply).unwrap()[..], &long[..]);
         }

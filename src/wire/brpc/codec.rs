@@ -6,6 +6,7 @@ use bytes::{Buf as _, BytesMut};
 use prost::Message;
 
 use crate::wire::brpc::{Dialect, Sizes};
+use crate::wire::codec::take;
 use crate::wire::sniff::magic;
 use crate::wire::{
     Codec, EncodeError, Frame, Head, OutgoingCall, OutgoingReply, Reads, Sniff, Traits, WireError,
@@ -65,7 +66,7 @@ where
         };
         buffer.advance(header);
         let meta = buffer.split_to(meta).freeze();
-        let payload = buffer.split_to(rest).freeze();
+        let payload = take(buffer, rest);
         D::frame(reads, meta, payload).map(Some)
     }
 

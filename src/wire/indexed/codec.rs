@@ -2,10 +2,11 @@
 
 use bytes::{Buf as _, BytesMut};
 
+use crate::wire::codec::take;
 use crate::wire::compress::Compression;
 use crate::wire::indexed::{ByteOrder, Frame, FrameKind, Layout, LengthCovers, Reply};
 use crate::wire::{
-    Answers, CallFrame, Carries, Codec, EncodeError, Extras, Frame as Enveloped, Head,
+    Answers, Body, CallFrame, Carries, Codec, EncodeError, Extras, Frame as Enveloped, Head,
     OutgoingCall, OutgoingReply, Payload, Reads, ReplyFrame, Sniff, Target, Traits, WireError,
 };
 
@@ -83,10 +84,6 @@ impl IndexedCodec {
         }
     }
 
-    fn take_number(&self, buffer: &mut BytesMut, width: usize) -> u64 {
-        self.number(&buffer.split_to(width))
-    }
-
     fn put_number(&self, head: &mut Head, number: u64, width: usize) {
         match self.layout.byte_order {
             ByteOrder::Little => head.push(number.to_le_bytes().get(..width).unwrap_or_default()),
@@ -148,15 +145,21 @@ impl IndexedCodec {
         if buffer.len() - length_width < after {
             return Ok(None);
         }
-        buffer.advance(length_width);
-        let id = (id_width > 0).then(|| self.take_number(buffer, id_width));
+        let (id_at, index_at) = (length_width, length_width + id_width);
+        let number = |from: usize, width: usize| {
+            let bytes = buffer.get(from..from + width);
+            bytes.map_or(0, |bytes| self.number(bytes))
+        };
+        let id = (id_width > 0).then(|| number(id_at, id_width));
         // An index has at most 4 bytes.
         #[expect(clippy::cast_possible_truncation)]
         let index = match kind {
-            FrameKind::Call => Some(self.take_number(buffer, index_width) as u32),
+            FrameKind::Call => Some(number(index_at, index_width) as u32),
             FrameKind::Reply => None,
         };
-        let body = buffer.split_to(after - self.prefix(kind)).freeze();
+        let prefix = self.prefix(kind);
+        buffer.advance(length_width + prefix);
+        let body = take(buffer, after - prefix);
         Ok(Some(Frame { index, id, body }))
     }
 
@@ -184,7 +187,7 @@ impl IndexedCodec {
 }
 
 /// Nothing but a message fits into these frames.
-fn bare(extras: &Extras, body: &Payload) -> Result<usize, EncodeError> {
+fn bare(extras: &Extras, body: Body<'_>) -> Result<usize, EncodeError> {
     if body.compression != Compression::None {
         return Err(EncodeError::Extra {
             protocol: NAME,
