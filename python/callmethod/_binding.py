@@ -10,7 +10,7 @@ from callmethod import _core
 from callmethod.schema import MethodTable
 
 if TYPE_CHECKING:
-    from callmethod._core import _BoundParts
+    from callmethod._core import _BoundParts, _ParserParts
     from callmethod.protocols import Indexed
 
 REFLECTION = "google.protobuf.service_reflection"
@@ -76,17 +76,21 @@ def bind(service: Any) -> _core.Binding:
         methods.append(
             (
                 handler,
-                request_class.FromString,
-                # Functions of the class: asking an object for its method costs as much as calling.
-                request_class.IsInitialized if has_required(request_class.DESCRIPTOR) else None,
-                required_tags(request_class.DESCRIPTOR),
+                parser_of(request_class),
                 response_class,
+                # A function of the class: asking an object for its method costs as much as calling.
                 response_class.SerializeToString,
                 has_required(response_class.DESCRIPTOR),
             )
         )
     hooks = (_hook(service, "on_connected"), _hook(service, "on_disconnected"))
     return _core.Binding(service, table, methods, *hooks)
+
+
+def parser_of(message_class: Any) -> _ParserParts:
+    """Return what makes messages of bytes, and what tells whether they are complete."""
+    complete = message_class.IsInitialized if has_required(message_class.DESCRIPTOR) else None
+    return message_class.FromString, complete, required_tags(message_class.DESCRIPTOR)
 
 
 def _is_reflected(function: Any) -> bool:

@@ -16,7 +16,7 @@ mod runtime;
 pub mod server;
 mod stream;
 
-pub use cork::hold_back;
+pub use cork::{hold_back, holding_back};
 pub use crew::{Crew, Worker};
 pub use driver::Driver;
 pub use runtime::Runtime;

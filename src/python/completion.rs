@@ -1,7 +1,7 @@
 //! `done`, and what stands in for it when a coroutine ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyRuntimeError;
@@ -17,6 +17,7 @@ use crate::python::controller::ServerController;
 use crate::python::enter;
 use crate::python::errors::Described;
 use crate::python::message::missing_fields;
+use crate::python::vectorcall::{Called, Entry};
 use crate::status::{Code, Status};
 
 /// The `done` of one call.
@@ -25,12 +26,37 @@ use crate::status::{Code, Status};
 pub(super) struct Done {
     controller: Py<ServerController>,
     called: AtomicBool,
+    entry: Entry<Self>,
+}
+
+impl Called for Done {
+    fn called(&self, response: Option<&Bound<'_, PyAny>>, py: Python<'_>) -> PyResult<()> {
+        if self.called.swap(true, Ordering::AcqRel) {
+            let controller = self.controller.get();
+            Counters::count(&controller.servicing().counters.late_endings);
+            let text = format!("done was called twice for {}", controller.full_name());
+            return Err(PyRuntimeError::new_err(text));
+        }
+        self.conclude(py, response)
+    }
+
+    fn entry(&self) -> &Entry<Self> {
+        &self.entry
+    }
+
+    fn told() -> &'static Once {
+        static TOLD: Once = Once::new();
+        &TOLD
+    }
 }
 
 impl Done {
     pub(super) fn new(controller: Py<ServerController>) -> Self {
-        let called = AtomicBool::new(false);
-        Self { controller, called }
+        Self {
+            controller,
+            called: AtomicBool::new(false),
+            entry: Entry::new(),
+        }
     }
 
     /// The bytes of a response, or why it is none.
@@ -44,7 +70,7 @@ impl Done {
             enter::apply(bound.serialize.bind(py), &[response])
         } else if response.is_instance(class)? {
             // A subclass may do it in its own way.
-            enter::call_method(response, intern!(py, "SerializeToString"))
+            enter::call_method(response, intern!(py, "SerializeToString"), &[])
         } else {
             let (given, wanted) = (response.get_type().name()?, class.getattr("__name__")?);
             return Ok(Err(format!("the response is a {given}, not a {wanted}")));
@@ -117,13 +143,7 @@ impl Done {
     #[pyo3(signature = (response=None, /))]
     fn __call__(&self, py: Python<'_>, response: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         enter::gate(py);
-        if self.called.swap(true, Ordering::AcqRel) {
-            let controller = self.controller.get();
-            Counters::count(&controller.servicing().counters.late_endings);
-            let text = format!("done was called twice for {}", controller.full_name());
-            return Err(PyRuntimeError::new_err(text));
-        }
-        self.conclude(py, response)
+        self.called(response, py)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyFloat};
+use pyo3::types::PyFloat;
 
 use crate::call::{
     Call, CloseKind, CloseReason, Level, Link as Peer, Outcome, RejectReason, Running, RunsOn,
@@ -16,11 +16,11 @@ use crate::python::completion::{Done, Finish};
 use crate::python::controller::ServerController;
 use crate::python::errors::Described;
 use crate::python::invoker::Invoker;
-use crate::python::message::missing_fields;
-use crate::python::{enter, imports};
+use crate::python::message::Fault;
+use crate::python::{enter, imports, vectorcall};
 use crate::status::{Code, Status};
+use crate::wire::Answers;
 use crate::wire::baidu_std::errno;
-use crate::wire::{Answers, Tags};
 
 /// What runs a call.
 struct Run<'a, 'py> {
@@ -31,7 +31,7 @@ struct Run<'a, 'py> {
 impl Invoker {
     /// A context of its own for what is run once.
     pub(super) fn context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        enter::call_method(self.servicing.context.bind(py), intern!(py, "copy"))
+        enter::call_method(self.servicing.context.bind(py), intern!(py, "copy"), &[])
     }
 
     /// Has a coroutine run on its event loop; the lane goes on when it has ended.
@@ -149,6 +149,7 @@ impl Invoker {
             .map(|deadline| self.servicing.process.get().monotonic(deadline));
         let controller = Bound::new(py, controller)?;
         let done = Bound::new(py, Done::new(controller.clone().unbind()))?;
+        vectorcall::tell_type(&done);
         let handled = enter::in_copy(self.servicing.context.bind(py), || {
             if let Some(ends) = ends {
                 enter::set_variable(imports::deadline(py)?, &PyFloat::new(py, ends))?;
@@ -207,20 +208,10 @@ fn parse<'py>(
     bound: &BoundMethod,
     body: &[u8],
 ) -> Result<Bound<'py, PyAny>, String> {
-    let told = |error: PyErr| Described::of(py, &error).status.text;
-    let bytes = PyBytes::new(py, body);
-    let request = enter::apply(bound.parse.bind(py), &[bytes.as_any()]).map_err(told)?;
-    let is_there = |tags: &Tags| tags.are_in(body);
-    if let Some(is_complete) = &bound.is_complete
-        && !bound.required.as_ref().is_some_and(is_there)
-    {
-        let complete = enter::apply(is_complete.bind(py), &[&request]).map_err(told)?;
-        if !complete.is_truthy().map_err(told)? {
-            let missing = missing_fields(&request).map_err(told)?;
-            return Err(format!("the request lacks {}", missing.join(", ")));
-        }
-    }
-    Ok(request)
+    bound.request.parse(py, body).map_err(|fault| match fault {
+        Fault::Raised(error) => Described::of(py, &error).status.text,
+        Fault::Lacks(missing) => format!("the request lacks {}", missing.join(", ")),
+    })
 }
 
 /// Whether a handler gave back something to await.

@@ -18,13 +18,16 @@ mod link;
 mod listening;
 mod mailbox;
 mod message;
+mod method;
 mod options;
 mod outgoing;
+mod plain;
 mod process;
 mod schema;
 mod server;
 mod servicing;
 mod stats;
+mod vectorcall;
 mod wait;
 mod watch;
 mod workers;
@@ -55,9 +58,11 @@ mod _core {
     #[pymodule_export]
     use super::mailbox::Mailbox;
     #[pymodule_export]
+    use super::method::Method;
+    #[pymodule_export]
     use super::options::traits;
     #[pymodule_export]
-    use super::outgoing::{Caller, Delivery, Method};
+    use super::outgoing::{Caller, Delivery};
     #[pymodule_export]
     use super::process::Process;
     #[pymodule_export]

@@ -11,6 +11,12 @@ use crate::wire::{EncodeError, Frame, OutgoingCall, OutgoingReply, Reads, Sniff,
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Head(SmallVec<[u8; 128]>);
 
+impl From<&[u8]> for Head {
+    fn from(bytes: &[u8]) -> Self {
+        Self(SmallVec::from_slice(bytes))
+    }
+}
+
 impl Head {
     /// Appends `bytes`.
     pub(crate) fn push(&mut self, bytes: &[u8]) {

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::status::Status;
 use crate::wire::compress::Compression;
 use crate::wire::{BodyFault, Extras};
+
+/// A name on a wire; most have room in it.
+pub type Name = SmallVec<[u8; 32]>;
 
 /// How a wire names the called method. Names are kept as they came: no protocol promises UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,9 +20,9 @@ pub enum Target {
     /// Service, by full or bare name, and bare name of the method.
     Name {
         /// `game.GameService` or `GameService`.
-        service: Bytes,
+        service: Name,
         /// `connect_server`.
-        method: Bytes,
+        method: Name,
     },
     /// Bare name of the service and place of the method in it.
     Place {

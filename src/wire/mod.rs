@@ -16,8 +16,8 @@ pub mod sofa;
 
 pub use codec::{Answers, Codec, Head, Traits};
 pub use envelope::{
-    Body, CallFrame, Frame, MethodName, OutgoingCall, OutgoingReply, Payload, Reads, ReplyFrame,
-    Target,
+    Body, CallFrame, Frame, MethodName, Name, OutgoingCall, OutgoingReply, Payload, Reads,
+    ReplyFrame, Target,
 };
 pub use error::{BodyFault, EncodeError, WireError};
 pub(crate) use extras::Carries;

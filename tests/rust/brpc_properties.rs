@@ -165,8 +165,8 @@ impl Sent {
                     }
                 } else {
                     Target::Name {
-                        service: method.service.into(),
-                        method: method.method.into(),
+                        service: method.service.as_bytes().into(),
+                        method: method.method.as_bytes().into(),
                     }
                 };
                 Frame::Call(CallFrame {

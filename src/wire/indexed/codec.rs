@@ -12,6 +12,8 @@ use crate::wire::{
 
 /// The protocol's name.
 const NAME: &str = "indexed";
+/// Room for the largest length, id and index.
+const HEAD_BYTES: usize = 8 + 8 + 4;
 
 /// The codec of one layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,14 +86,28 @@ impl IndexedCodec {
         }
     }
 
-    fn put_number(&self, head: &mut Head, number: u64, width: usize) {
+    fn put_number<'a>(&self, room: &'a mut [u8], number: u64, width: usize) -> &'a mut [u8] {
+        let (field, rest) = room.split_at_mut(width);
         match self.layout.byte_order {
-            ByteOrder::Little => head.push(number.to_le_bytes().get(..width).unwrap_or_default()),
-            ByteOrder::Big => head.push(number.to_be_bytes().get(8 - width..).unwrap_or_default()),
+            ByteOrder::Little => {
+                let bytes = number.to_le_bytes();
+                field.copy_from_slice(bytes.get(..width).unwrap_or_default());
+            }
+            ByteOrder::Big => {
+                let bytes = number.to_be_bytes();
+                field.copy_from_slice(bytes.get(8 - width..).unwrap_or_default());
+            }
         }
+        rest
     }
 
-    fn head(&self, kind: FrameKind, id: Option<u64>, body: usize) -> Result<Head, EncodeError> {
+    fn head(
+        &self,
+        kind: FrameKind,
+        id: Option<u64>,
+        index: u32,
+        body: usize,
+    ) -> Result<Head, EncodeError> {
         let prefix = self.prefix(kind) as u64;
         let after = prefix.saturating_add(body as u64);
         let most = self.most_after_length(kind);
@@ -102,9 +118,9 @@ impl IndexedCodec {
                 limit: most,
             });
         }
-        let mut head = Head::default();
+        let mut bytes = [0; HEAD_BYTES];
         let announced = after.saturating_add_signed(self.surplus(kind));
-        self.put_number(&mut head, announced, self.layout.length_width);
+        let mut room = self.put_number(&mut bytes, announced, self.layout.length_width);
         match (id, self.layout.id_width) {
             (None, 0) => {}
             (None, _) => return Err(EncodeError::IdMissing),
@@ -115,9 +131,13 @@ impl IndexedCodec {
                     largest: largest(width),
                 });
             }
-            (Some(id), width) => self.put_number(&mut head, id, width),
+            (Some(id), width) => room = self.put_number(room, id, width),
         }
-        Ok(head)
+        if kind == FrameKind::Call {
+            room = self.put_number(room, index.into(), self.layout.index_width);
+        }
+        let length = HEAD_BYTES - room.len();
+        Ok(Head::from(bytes.get(..length).unwrap_or_default()))
     }
 }
 
@@ -172,9 +192,7 @@ impl IndexedCodec {
         if u64::from(index) > largest {
             return Err(EncodeError::Index { index, largest });
         }
-        let mut head = self.head(FrameKind::Call, id, body)?;
-        self.put_number(&mut head, u64::from(index), self.layout.index_width);
-        Ok(head)
+        self.head(FrameKind::Call, id, index, body)
     }
 
     /// What to send before a body of `body` bytes to answer a call.
@@ -182,7 +200,7 @@ impl IndexedCodec {
     /// # Errors
     /// The layout or the limit cannot carry such an answer.
     pub fn reply_head(&self, id: Option<u64>, body: usize) -> Result<Head, EncodeError> {
-        self.head(FrameKind::Reply, id, body)
+        self.head(FrameKind::Reply, id, 0, body)
     }
 }
 
