@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 
 from common import announce, parser
 from handlers import AsyncEcho, Echo
@@ -41,6 +42,7 @@ def main():
     server.add_service(service(options.nap, options.compute))
     if options.loop == "own":
         server.start()
+        freeze()
         announce(int(server.address.rpartition(":")[2]))
         server.serve_forever()
     elif options.loop == "uvloop":
@@ -51,8 +53,15 @@ def main():
         asyncio.run(on_loop(server))
 
 
+def freeze():
+    # What lives now lives on; the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+
+
 async def on_loop(server):
     async with server:
+        freeze()
         announce(int(server.address.rpartition(":")[2]))
         await server.wait()
 

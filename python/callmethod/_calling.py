@@ -120,9 +120,9 @@ def awaited(
     mailbox = mailbox_of(loop, shared.core)
     future = Awaited(loop=loop)
     future.delivery = caller.call_soon(method, request, timeout, future, mailbox, channel)
-    if mailbox.cork():
+    if (flush := mailbox.cork()) is not None:
         # Calls that are made in one turn of the loop leave in one write.
-        loop.call_soon(mailbox.flush)
+        loop.call_soon(flush)
     return future
 
 
@@ -254,9 +254,9 @@ class OutgoingCall:
 
         mailbox = mailbox_of(loop, self._shared.core)
         delivery = self._start(method, body, default, settle, mailbox)
-        if mailbox.cork():
+        if (flush := mailbox.cork()) is not None:
             # Calls that are made in one turn of the loop leave in one write.
-            loop.call_soon(mailbox.flush)
+            loop.call_soon(flush)
 
         def cancel(future: asyncio.Future[Any]) -> None:
             if future.cancelled():

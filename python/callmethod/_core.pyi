@@ -1,8 +1,9 @@
 # The compiled core, for the package itself; users import `callmethod`.
-from asyncio import Future
+from asyncio import AbstractEventLoop, Future, Task
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Final, TypeAlias, TypedDict, final
+from typing import Protocol as _Protocol
 
 from typing_extensions import Self, disjoint_base
 
@@ -20,9 +21,10 @@ __all__ = [
     "CallExtras",
     "Caller",
     "Channel",
+    "Cork",
+    "Coroutine",
     "Delivery",
     "Done",
-    "Finish",
     "IndexedCodec",
     "Link",
     "Mailbox",
@@ -31,6 +33,7 @@ __all__ = [
     "Process",
     "Server",
     "ServerController",
+    "Waiting",
     "Workers",
     "close_gate",
     "listen",
@@ -147,8 +150,7 @@ class CallExtras:
 @final
 class Mailbox:
     def __new__(cls, process: Process, bell: int, look_after: Callable[[], object]) -> Self: ...
-    def cork(self) -> bool: ...
-    def flush(self) -> None: ...
+    def cork(self) -> Cork | None: ...
     def pass_on(self) -> None: ...
     def take(self) -> list[tuple[Callable[..., object], tuple[Any, ...]]]: ...
 
@@ -258,8 +260,34 @@ class Done:
     def __call__(self, response: Any = None, /) -> None: ...
 
 @final
-class Finish:
-    def __call__(self, result: Any, exception: BaseException | None) -> None: ...
+class Cork:
+    def __call__(self) -> None: ...
+
+@final
+class Coroutine:
+    def __await__(self) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    @property
+    def context(self) -> Context: ...
+    def send(self, value: Any) -> Any: ...
+    def throw(self, *args: Any) -> Any: ...
+    def close(self) -> None: ...
+    def refuse(self, why: str) -> None: ...
+    def keep(self, tasks: set[Task[None]], task: Task[None]) -> None: ...
+
+@final
+class Waiting:
+    def __new__(
+        cls, event_loop: Callable[[], AbstractEventLoop], start: Callable[[], None]
+    ) -> Self: ...
+    def take(self) -> list[Coroutine]: ...
+    def is_empty(self) -> bool: ...
+    def close(self) -> bool: ...
+
+class _Runner(_Protocol):
+    waiting: Waiting
+    def call_soon(self, flush: Callable[[], None]) -> None: ...
 
 @final
 class Delivery:
@@ -281,7 +309,7 @@ class Server:
         expose_errors: bool,
         reuse_port: bool,
         context: Context,
-        submit: Callable[..., None],
+        runner: _Runner,
     ) -> Server: ...
     @property
     def address(self) -> str | None: ...
@@ -305,7 +333,7 @@ class Channel:
         *,
         offers: _Offers | None,
         context: Context,
-        submit: Callable[..., None],
+        runner: _Runner,
     ) -> Self: ...
     @property
     def connected(self) -> bool: ...

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from callmethod import _core
 from callmethod._process import JOIN_SECONDS, Threads, start_threads
-from callmethod.errors import Code, RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from contextvars import Context
-
-    # `finish(result, exception)`, exactly once for each coroutine.
-    _Finish = Callable[[Any, BaseException | None], None]
-    _Waiting = tuple[Awaitable[Any], Context, _Finish]
 
 
 class AsyncRunner:
@@ -26,51 +24,31 @@ class AsyncRunner:
         """Take the loop that runs here, or else make one at the first need."""
         # Re-entrant, since a finalizer may run wherever something is made, and may close a channel.
         self._lock = threading.RLock()
-        self._waiting: list[_Waiting] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._own: _OwnLoop | None = None
-        self._closed = False
         self._loop = _running_here()
+        self.waiting = _core.Waiting(self._event_loop, self._start_waiting)
 
-    def submit(self, awaitable: Awaitable[Any], context: Context, finish: _Finish) -> None:
-        """Have `awaitable` run in `context`.
-
-        Raises:
-            RuntimeError: the loop is closed.
-        """
+    def _event_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._closed:
-                raise RuntimeError("the server has stopped")
             if self._loop is None:
                 self._own = _OwnLoop()
                 self._loop = self._own.loop
-            first = not self._waiting
-            self._waiting.append((awaitable, context, finish))
-            try:
-                if first or self._loop.is_closed():
-                    self._loop.call_soon_threadsafe(self._start_waiting)
-            except RuntimeError:
-                self._waiting.pop()
-                self._refuse_waiting("the event loop of the handlers is closed")
-                raise
-
-    def _take_waiting(self) -> list[_Waiting]:
-        with self._lock:
-            waiting, self._waiting = self._waiting, []
-            return waiting
+            return self._loop
 
     def _refuse_waiting(self, why: str) -> None:
-        for awaitable, _, finish in self._take_waiting():
-            if asyncio.iscoroutine(awaitable):
-                awaitable.close()
-            finish(None, RpcError(Code.CANCELLED, why))
+        for coroutine in self.waiting.take():
+            coroutine.refuse(why)
 
     def _start_waiting(self) -> None:
-        loop = asyncio.get_running_loop()
-        for awaitable, context, finish in self._take_waiting():
-            task: asyncio.Task[None] = context.run(loop.create_task, _run(awaitable, finish))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        loop, tasks = asyncio.get_running_loop(), self._tasks
+        make = _task_maker(loop)
+        for coroutine in self.waiting.take():
+            coroutine.keep(tasks, make(coroutine, loop=loop, context=coroutine.context))
+
+    def call_soon(self, flush: Callable[[], None]) -> None:
+        """Have `flush()` called at the end of this turn of the loop that runs here."""
+        asyncio.get_running_loop().call_soon(flush)
 
     def under_way(self) -> Callable[[], None]:
         """Return what cancels the coroutines that run now, and no later ones, without waiting."""
@@ -95,10 +73,10 @@ class AsyncRunner:
             self._refuse_waiting("the event loop ended before the handler began")
             return
         if _running_here() is loop:
-            # _Waiting would keep the loop from running what is being waited for.
+            # Waiting would keep the loop from running what is being waited for.
             self._cancel_all()
             return
-        if not (self._tasks or self._waiting):
+        if not self._tasks and self.waiting.is_empty():
             return
         gone = threading.Event()
 
@@ -134,10 +112,8 @@ class AsyncRunner:
 
     def close(self, patience: float = JOIN_SECONDS) -> None:
         """Take nothing more, cancel what runs, and end a loop of our own."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
+        if not self.waiting.close():
+            return
         try:
             self.cancel(patience)
         finally:
@@ -170,16 +146,27 @@ class _OwnLoop:
         self._thread.join(patience)
 
 
-async def _run(awaitable: Awaitable[Any], finish: _Finish) -> None:
-    """Await and tell how it ended; nothing that a handler raises gets out to the loop."""
-    try:
-        result = await awaitable
-    except asyncio.CancelledError:
-        finish(None, RpcError(Code.CANCELLED, "the handler was cancelled"))
-    except BaseException as error:  # noqa: BLE001  (SystemExit would end the loop for all)
-        finish(None, error)
-    else:
-        finish(result, None)
+def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[None]]:
+    """Return what has a coroutine run in a context; from 3.12 on at once, up to where it waits.
+
+    A loop with a task factory makes its tasks in its own way.
+    """
+    maker: Callable[..., asyncio.Task[None]] = _task_in_context
+    if loop.get_task_factory() is None:
+        if sys.version_info >= (3, 12):
+            maker = functools.partial(asyncio.Task, eager_start=True)
+        elif sys.version_info >= (3, 11):
+            maker = asyncio.Task
+    return maker
+
+
+def _task_in_context(
+    coroutine: _core.Coroutine, *, loop: asyncio.AbstractEventLoop, context: Context
+) -> asyncio.Task[None]:
+    if sys.version_info >= (3, 11):
+        return loop.create_task(coroutine, context=context)
+    else:  # noqa: RET505  (mypy finds what stands behind it unreachable)
+        return context.run(loop.create_task, coroutine)
 
 
 def _running_here() -> asyncio.AbstractEventLoop | None:

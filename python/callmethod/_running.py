@@ -92,7 +92,7 @@ class Running:
                 expose_errors=settings.expose_errors,
                 reuse_port=settings.reuse_port,
                 context=contextvars.copy_context(),
-                submit=self._runner.submit,
+                runner=self._runner,
             )
         except BaseException:
             self._leave(_process.JOIN_SECONDS)

@@ -90,7 +90,7 @@ class Channel(RpcChannel):
                 options,
                 offers=offers,
                 context=contextvars.copy_context(),
-                submit=runner.submit,
+                runner=runner,
             )
         except BaseException:
             _process.leave(self._shared, token)

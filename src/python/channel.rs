@@ -16,7 +16,7 @@ use crate::python::options::{self, Protocol, seconds};
 use crate::python::outgoing::{Caller, Carrier, Delivery, limit};
 use crate::python::process::Process;
 use crate::python::server::Server;
-use crate::python::servicing::{Offers, Servicing};
+use crate::python::servicing::{Offers, Runner, Servicing};
 use crate::python::stats;
 use crate::python::wait::{Sender, channel};
 use crate::python::workers::Workers;
@@ -65,7 +65,7 @@ pub(super) struct Channel {
 impl Channel {
     /// A channel to `target`. Without `offers` it serves no calls of the peer's.
     #[new]
-    #[pyo3(signature = (process, workers, target, protocol, options, *, offers, context, submit))]
+    #[pyo3(signature = (process, workers, target, protocol, options, *, offers, context, runner))]
     #[expect(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -76,7 +76,7 @@ impl Channel {
         options: &Bound<'_, PyAny>,
         offers: Option<Offers>,
         context: Py<PyAny>,
-        submit: Py<PyAny>,
+        runner: Runner,
     ) -> PyResult<Self> {
         let Protocol {
             codec,
@@ -89,7 +89,7 @@ impl Channel {
             None => None,
             Some(offers) => {
                 let (process, counters) = (process.clone_ref(py), Arc::clone(&counters));
-                let servicing = Servicing::new(py, process, counters, offers, context, submit);
+                let servicing = Servicing::new(py, process, counters, offers, context, runner)?;
                 Some(Arc::new(servicing))
             }
         };

@@ -1,7 +1,7 @@
-//! `done`, and what stands in for it when a coroutine ends.
+//! `done`.
 
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, Once, PoisonError};
 
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyRuntimeError;
@@ -10,7 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::call::{Hold, Outcome, RunsOn};
+use crate::call::Outcome;
 use crate::metrics::Counters;
 use crate::python::binding::BoundMethod;
 use crate::python::controller::ServerController;
@@ -155,57 +155,5 @@ impl Drop for Done {
     fn drop(&mut self) {
         // Nobody can call it any more.
         self.controller.get().let_go();
-    }
-}
-
-/// Called with the result and the exception of a coroutine; ends the turn of its connection.
-#[pyclass(frozen, module = "callmethod._core")]
-#[derive(Debug)]
-pub(super) struct Finish {
-    /// None for the hooks of a connection, which end no call.
-    done: Option<Py<Done>>,
-    running: Mutex<Option<(Hold, Option<RunsOn>)>>,
-}
-
-impl Finish {
-    pub(super) fn new(done: Option<Py<Done>>, hold: Hold, running: Option<RunsOn>) -> Self {
-        Self {
-            done,
-            running: Mutex::new(Some((hold, running))),
-        }
-    }
-}
-
-#[pymethods]
-impl Finish {
-    fn __call__(
-        &self,
-        py: Python<'_>,
-        result: Option<Bound<'_, PyAny>>,
-        exception: Option<Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        enter::gate(py);
-        let outcome = self.done.as_ref().map_or(Ok(()), |done| {
-            let done = done.get();
-            match (result, exception) {
-                (_, Some(exception)) => {
-                    done.raise(py, PyErr::from_value(exception));
-                    Ok(())
-                }
-                (Some(result), None) => done.conclude(py, Some(&result)),
-                (None, None) => Ok(()),
-            }
-        });
-        drop(
-            self.running
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
-        outcome
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.done)
     }
 }

@@ -20,7 +20,8 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::thread::{self, ThreadId};
 
-use pyo3::ffi::{PY_VECTORCALL_ARGUMENTS_OFFSET, PyObject};
+use pyo3::ffi::{PY_VECTORCALL_ARGUMENTS_OFFSET, PyCoro_CheckExact, PyObject, PySendResult};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
@@ -39,6 +40,11 @@ unsafe extern "C-unwind" {
         nargsf: usize,
         kwnames: *mut PyObject,
     ) -> *mut PyObject;
+    fn PyIter_Send(
+        iterator: *mut PyObject,
+        value: *mut PyObject,
+        result: *mut *mut PyObject,
+    ) -> PySendResult;
     fn PyContext_Copy(context: *mut PyObject) -> *mut PyObject;
     fn PyContext_Enter(context: *mut PyObject) -> c_int;
     fn PyContext_Exit(context: *mut PyObject) -> c_int;
@@ -153,6 +159,43 @@ pub(super) fn call_method<'py>(
     mem::forget(guard);
     // SAFETY: the result is a new reference, or null with an error set.
     unsafe { Bound::from_owned_ptr_or_err(object.py(), result) }
+}
+
+/// What a step of a coroutine gave.
+pub(super) enum Sent<'py> {
+    /// It waits.
+    Yielded(Bound<'py, PyAny>),
+    /// It has ended.
+    Returned(Bound<'py, PyAny>),
+}
+
+/// Makes a step of a coroutine.
+pub(super) fn send<'py>(
+    coroutine: &Bound<'py, PyAny>,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Sent<'py>> {
+    let py = coroutine.py();
+    let mut result = ptr::null_mut();
+    let guard = ParkWhenUnwound;
+    // SAFETY: both are live for the call and the thread is attached; the result is a new reference
+    // unless there was an error.
+    let sent = unsafe { PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result) };
+    mem::forget(guard);
+    // SAFETY: as above; null with an error set is an error.
+    let result = unsafe { Bound::from_owned_ptr_or_err(py, result) }?;
+    Ok(match sent {
+        PySendResult::PYGEN_NEXT => Sent::Yielded(result),
+        _ => Sent::Returned(result),
+    })
+}
+
+/// What an awaitable is stepped through by.
+pub(super) fn awaited<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: the object is live, and only its type is looked at.
+    if unsafe { PyCoro_CheckExact(awaitable.as_ptr()) } != 0 {
+        return Ok(awaitable.clone());
+    }
+    call_method(awaitable, intern!(awaitable.py(), "__await__"), &[])
 }
 
 /// A context that the thread is in, until dropped.

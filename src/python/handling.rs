@@ -12,8 +12,9 @@ use crate::call::{
 };
 use crate::python::answer;
 use crate::python::binding::BoundMethod;
-use crate::python::completion::{Done, Finish};
+use crate::python::completion::Done;
 use crate::python::controller::ServerController;
+use crate::python::coroutine::Coroutine;
 use crate::python::errors::Described;
 use crate::python::invoker::Invoker;
 use crate::python::message::Fault;
@@ -44,9 +45,11 @@ impl Invoker {
         turn: &mut Turn<'_>,
     ) -> PyResult<()> {
         let (done, running) = done.unzip();
-        let finish = Finish::new(done, turn.hold(), running);
-        let submit = self.servicing.submit.bind(py);
-        let handed = enter::call(submit, (coroutine, context, finish)).map(drop);
+        let awaitable = coroutine.clone().unbind();
+        let turn = (turn.hold(), running);
+        let (servicing, context) = (Arc::clone(&self.servicing), context.unbind());
+        let runs = Coroutine::new(servicing, awaitable, context, done, turn);
+        let handed = self.servicing.waiting.get().submit(py, &Py::new(py, runs)?);
         if handed.is_err() {
             // It never ran; without this Python would warn that nobody awaited it.
             if let Ok(close) = coroutine.getattr("close") {

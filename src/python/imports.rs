@@ -25,5 +25,6 @@ imported! {
     peer_channel: PyType = "callmethod.peer_channel", "PeerChannel";
     deadline: PyAny = "callmethod._deadline", "deadline";
     seen_as: PyType = "callmethod.controller", "SeenAs";
+    cancelled: PyType = "asyncio", "CancelledError";
     disconnect: PyType = "callmethod.errors", "Disconnect";
 }

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 
 use crate::python::callbacks::{Bell, Callback, Callbacks, ReadyCall};
+use crate::python::cork::Cork;
 use crate::python::process::Process;
 use crate::python::{enter, fd};
 
@@ -15,8 +15,7 @@ use crate::python::{enter, fd};
 pub(super) struct Mailbox {
     pub(super) callbacks: Arc<Callbacks>,
     process: Py<Process>,
-    /// Calls of this turn of the loop are held back, and somebody will flush them.
-    corked: AtomicBool,
+    cork: Py<Cork>,
 }
 
 #[pymethods]
@@ -24,30 +23,28 @@ impl Mailbox {
     /// Takes over the descriptor `bell`; a byte is written to it when the empty box gets a letter.
     /// `look_after()` is called on the callbacks' thread when letters lie for too long.
     #[new]
-    fn new(process: Py<Process>, bell: i32, look_after: Py<PyAny>) -> Self {
+    fn new(
+        py: Python<'_>,
+        process: Py<Process>,
+        bell: i32,
+        look_after: Py<PyAny>,
+    ) -> PyResult<Self> {
         let bell = Bell {
             socket: File::from(fd::take(bell)),
             runtime: process.get().handle().clone(),
             process: Arc::clone(&process.get().callbacks),
             look_after,
         };
-        Self {
+        Ok(Self {
             callbacks: Arc::new(Callbacks::ringing(bell)),
+            cork: Py::new(py, Cork::new(Arc::clone(&process.get().driver)))?,
             process,
-            corked: AtomicBool::new(false),
-        }
+        })
     }
 
-    /// A call was made on the loop; says whether `flush()` is to be called at the end of its turn.
-    fn cork(&self) -> bool {
-        !self.corked.swap(true, Ordering::Relaxed)
-    }
-
-    /// Writes the calls that were made in this turn of the loop.
-    fn flush(&self, py: Python<'_>) {
-        enter::gate(py);
-        self.corked.store(false, Ordering::Relaxed);
-        py.detach(|| self.process.get().driver.flush());
+    /// A call was made on the loop: what is to be called at the end of its turn, if it is not yet.
+    fn cork(&self, py: Python<'_>) -> Option<Py<Cork>> {
+        self.cork.get().close().then(|| self.cork.clone_ref(py))
     }
 
     /// Gives what is there and what will come to the callbacks' thread: the loop is closed.

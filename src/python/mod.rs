@@ -7,6 +7,8 @@ mod channel;
 mod codec;
 mod completion;
 mod controller;
+mod cork;
+mod coroutine;
 mod enclosed;
 mod enter;
 mod errors;
@@ -29,6 +31,7 @@ mod servicing;
 mod stats;
 mod vectorcall;
 mod wait;
+mod waiting;
 mod watch;
 mod workers;
 
@@ -48,9 +51,13 @@ mod _core {
     #[pymodule_export]
     use super::codec::IndexedCodec;
     #[pymodule_export]
-    use super::completion::{Done, Finish};
+    use super::completion::Done;
     #[pymodule_export]
     use super::controller::ServerController;
+    #[pymodule_export]
+    use super::cork::Cork;
+    #[pymodule_export]
+    use super::coroutine::Coroutine;
     #[pymodule_export]
     use super::link::Link;
     #[pymodule_export]
@@ -69,6 +76,8 @@ mod _core {
     use super::schema::MethodTable;
     #[pymodule_export]
     use super::server::Server;
+    #[pymodule_export]
+    use super::waiting::Waiting;
     #[pymodule_export]
     use super::workers::Workers;
     /// Lets no thread but this one into the core any more: the interpreter exits.

@@ -13,7 +13,7 @@ use crate::net::server::{Cut, Listener, Server as Serving};
 use crate::python::invoker::Invoker;
 use crate::python::options::{self, Protocol, ServerOptions, seconds};
 use crate::python::process::Process;
-use crate::python::servicing::{Offers, Servicing};
+use crate::python::servicing::{Offers, Runner, Servicing};
 use crate::python::wait::{channel, wait};
 use crate::python::workers::Workers;
 use crate::python::{errors, fd, stats};
@@ -70,7 +70,7 @@ async fn bound(bind: Bind, address: Option<Address>, reuse_port: bool) -> io::Re
 impl Server {
     /// Binds and serves. Raises `OSError` when it cannot listen.
     #[staticmethod]
-    #[pyo3(signature = (process, workers, bind, protocols, options, *, offers, authenticate, expose_errors, reuse_port, context, submit))]
+    #[pyo3(signature = (process, workers, bind, protocols, options, *, offers, authenticate, expose_errors, reuse_port, context, runner))]
     #[expect(clippy::too_many_arguments)]
     fn start(
         py: Python<'_>,
@@ -84,12 +84,12 @@ impl Server {
         expose_errors: bool,
         reuse_port: bool,
         context: Py<PyAny>,
-        submit: Py<PyAny>,
+        runner: Runner,
     ) -> PyResult<Self> {
         let Workers { counters, crew, .. } = workers.get();
         let shared = process.clone_ref(py);
         let mut servicing =
-            Servicing::new(py, shared, Arc::clone(counters), offers, context, submit);
+            Servicing::new(py, shared, Arc::clone(counters), offers, context, runner)?;
         let ServerOptions {
             limits,
             methods,

@@ -11,8 +11,10 @@ use crate::call::{Level, Registry};
 use crate::metrics::Counters;
 use crate::net::connection::Offer as Offered;
 use crate::python::binding::Binding;
+use crate::python::cork::Cork;
 use crate::python::enter;
 use crate::python::process::Process;
+use crate::python::waiting::Waiting;
 
 /// Where a service of a connection comes from.
 #[derive(Debug)]
@@ -31,6 +33,13 @@ pub(super) struct Offers {
     services: Vec<Py<PyAny>>,
     #[pyo3(item)]
     nameless: Option<String>,
+}
+
+/// Where coroutines run.
+#[derive(FromPyObject)]
+pub(super) struct Runner {
+    waiting: Py<Waiting>,
+    call_soon: Py<PyAny>,
 }
 
 /// What is served to one connection.
@@ -53,8 +62,12 @@ pub(super) struct Servicing {
     nameless: Option<String>,
     /// The `contextvars.Context` of which each handler gets a copy.
     pub(super) context: Py<PyAny>,
-    /// Called with `(coroutine, context, finish)`; has the coroutine run on an event loop.
-    pub(super) submit: Py<PyAny>,
+    /// Coroutines on their way to an event loop.
+    pub(super) waiting: Py<Waiting>,
+    /// Called with what is to be called at the end of the turn of that loop.
+    pub(super) call_soon: Py<PyAny>,
+    /// What coroutines say in one turn of it leaves in one write.
+    pub(super) cork: Py<Cork>,
     /// Called with `(credential, peer)`; raises or gives a falsehood for callers not believed.
     pub(super) authenticate: Option<Py<PyAny>>,
     /// Whether callers learn what a handler raised.
@@ -73,25 +86,29 @@ impl Servicing {
         counters: Arc<Counters>,
         offers: Offers,
         context: Py<PyAny>,
-        submit: Py<PyAny>,
-    ) -> Self {
+        runner: Runner,
+    ) -> PyResult<Self> {
         let Offers { services, nameless } = offers;
         let offer = |service: Py<PyAny>| match service.cast_bound::<Binding>(py) {
             Ok(binding) => Offer::Shared(binding.clone().unbind()),
             Err(_) => Offer::Factory(service),
         };
-        Self {
+        let cork = Py::new(py, Cork::new(Arc::clone(&process.get().driver)))?;
+        let Runner { waiting, call_soon } = runner;
+        Ok(Self {
             process,
             counters,
             offers: Mutex::new(Some(services.into_iter().map(offer).collect())),
             nameless,
             context,
-            submit,
+            waiting,
+            call_soon,
+            cork,
             authenticate: None,
             expose_errors: true,
             queue_time: Duration::MAX,
             discards_logged: Mutex::default(),
-        }
+        })
     }
 
     fn offers(&self, py: Python<'_>) -> Option<Vec<Offer>> {

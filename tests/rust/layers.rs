@@ -20,7 +20,7 @@ const FLOORS: [(&str, u8); 8] = [
 /// Crates that are for some floors only, by the lowest of them.
 const CRATES: [(&str, u8); 3] = [("tokio", 4), ("socket2", 4), ("pyo3", 5)];
 /// The only files with code that the compiler cannot check.
-const UNSAFE: [&str; 2] = ["python/enter.rs", "python/fd.rs"];
+const UNSAFE: [&str; 3] = ["python/enter.rs", "python/fd.rs", "python/vectorcall.rs"];
 
 /// The code of a Rust file as words and signs, without comments and the insides of literals.
 fn tokens(text: &str) -> Vec<String> {
