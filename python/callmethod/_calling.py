@@ -78,30 +78,6 @@ class Awaited(asyncio.Future[Any]):
         return cancelled
 
 
-def call_plainly(
-    shared: Shared,
-    caller: _core.Caller,
-    method: _core.Method,
-    request: Any,
-    timeout: float | None,
-    done: Callable[..., Any] | None,
-    channel: object,
-) -> Any:
-    """Make a call without a controller, and wait for its end unless `done` is told of that.
-
-    Raises:
-        RpcError: it failed.
-        TypeError: the request is not the method's.
-        ValueError: it cannot be sent.
-    """
-    if done is None:
-        return caller.block(method, request, timeout)
-    caller.call_back(method, request, timeout, done, channel)
-    if shared.closed:
-        shared.rescue()
-    return None
-
-
 def awaited(
     shared: Shared,
     caller: _core.Caller,

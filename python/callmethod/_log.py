@@ -35,8 +35,13 @@ def run_callback(callback: Callable[..., object], args: tuple[Any, ...]) -> None
     try:
         callback(*args)
     except BaseException as error:  # noqa: BLE001  (nobody else could take it)
-        write(logging.ERROR, "exception in a callback", error)
-        report(error)
+        callback_failed(error)
+
+
+def callback_failed(error: BaseException) -> None:
+    """Log and report what a callback raised."""
+    write(logging.ERROR, "exception in a callback", error)
+    report(error)
 
 
 def report(error: BaseException) -> None:

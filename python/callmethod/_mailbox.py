@@ -34,6 +34,7 @@ class Mailbox:
         here.settimeout(0)
         bell.settimeout(0)
         self._fd = here.detach()
+        self.left = False
         self.core = _core.Mailbox(process, bell.detach(), sweep)
         # The loop keeps this object, which therefore must not keep the loop.
         loop.add_reader(self._fd, self._ring)
@@ -65,6 +66,7 @@ class Mailbox:
         What comes for it from now on is told on the thread of callbacks: the future of a closed
         loop can be left alone, but the call's controller is to learn of the end.
         """
+        self.left = True
         with _lock:
             if _mailboxes.get(loop) is self:
                 del _mailboxes[loop]
@@ -76,6 +78,13 @@ class Mailbox:
         self.core.pass_on()
 
 
+class _Here(threading.local):
+    """The loop that last called on this thread, and its mailbox."""
+
+    known: tuple[weakref.ref[asyncio.AbstractEventLoop], Mailbox] | None = None
+
+
+_here = _Here()
 _lock = threading.RLock()
 _mailboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = (
     weakref.WeakKeyDictionary()
@@ -84,12 +93,16 @@ _mailboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = (
 
 def mailbox_of(loop: asyncio.AbstractEventLoop, process: _core.Process) -> _core.Mailbox:
     """Return the mailbox of the loop that runs here, made at the first need."""
+    known = _here.known
+    if known is not None and known[0]() is loop and not known[1].left:
+        return known[1].core
     mailbox = _mailboxes.get(loop)
     if mailbox is None:
         mailbox = Mailbox(process)
         sweep()
         with _lock:
             _mailboxes[loop] = mailbox
+    _here.known = weakref.ref(loop), mailbox
     return mailbox.core
 
 
@@ -108,6 +121,8 @@ def leave_all() -> None:
         left = list(_mailboxes.items())
         _mailboxes.clear()
     for loop, mailbox in left:
+        # Already: the next channel has another process behind it.
+        mailbox.left = True
         # A loop that was closed meanwhile is swept by the next one's mailbox, or collected.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(mailbox.leave, loop)
@@ -118,6 +133,7 @@ def _after_fork_in_child() -> None:
     _lock = threading.RLock()
     # The parent's loops are not run here.
     _mailboxes.clear()
+    _here.known = None
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

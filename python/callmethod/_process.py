@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from callmethod import _core, _mailbox
-from callmethod._log import drain, report, run_callback
+from callmethod._log import callback_failed, drain, report, run_callback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,22 +84,18 @@ class Shared:
         self.members: set[Member] = set()
         # Re-entrant, since a finalizer may run wherever something is made, and may post.
         self._lock = threading.RLock()
-        self._closed = False
+        self.closed = False
+        """Whether all threads were told to end."""
         self._threads = [
             start_threads("callmethod-log", drain, self.core),
             start_threads("callmethod-callbacks", _run_callbacks, self.core),
         ]
         self._workers: _core.Workers | None = None
 
-    @property
-    def closed(self) -> bool:
-        """Whether all threads were told to end."""
-        return self._closed
-
     def post(self, callable_: Callable[..., object], *args: object) -> None:
         """Have `callable_(*args)` called on the callbacks' thread, or on one of its own."""
         with self._lock:
-            if not self._closed:
+            if not self.closed:
                 self.core.post(callable_, args)
                 return
         # A process that exits has no thread to tell anybody on, and starts none.
@@ -109,7 +105,7 @@ class Shared:
     def rescue(self) -> None:
         """Have run what was told after the thread of callbacks had ended."""
         with self._lock:
-            if not self._closed:
+            if not self.closed:
                 return
         for callback, args in self.core.take_callbacks():
             self.post(callback, *args)
@@ -127,7 +123,7 @@ class Shared:
     def close(self) -> None:
         """End all threads."""
         with self._lock:
-            self._closed = True
+            self.closed = True
         if self._workers is not None:
             self._workers.stop()
         self.core.close()
@@ -137,11 +133,8 @@ class Shared:
 
 
 def _run_callbacks(process: _core.Process) -> None:
-    while (callbacks := process.next_callbacks()) is not None:
-        # Popped, since what is held here would outlive its call by one wait.
-        callbacks.reverse()
-        while callbacks:
-            run_callback(*callbacks.pop())
+    while process.run_callbacks(run_callback, callback_failed):
+        pass
 
 
 _lock = threading.RLock()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from callmethod import _core, _process
 from callmethod._binding import bind, check_width, table_of
-from callmethod._calling import OutgoingCall, awaited, call_plainly, core_method
+from callmethod._calling import OutgoingCall, awaited, core_method
 from callmethod._loop import AsyncRunner
 from callmethod._mistakes import check_done, made_by_init, refuse_on_loop, serialized
 from callmethod.options import ChannelOptions, check_seconds
@@ -74,7 +74,7 @@ class Channel(RpcChannel):
             raise TypeError(f"options must be callmethod.ChannelOptions(...), not {options!r}")
         _check_options(protocol, options, service)
         self._target = target if isinstance(target, str) else "memory"
-        self._options = options
+        self._timeout = options.timeout
         self._answers = traits_of(protocol).answers
         self._made_in = _process.generation
         offers = None if service is None else _offers(service, protocol)
@@ -177,17 +177,24 @@ class Channel(RpcChannel):
                 what is to go along.
             google.protobuf.message.EncodeError: the request lacks required fields.
         """
-        check_done(done)
         if done is None:
             refuse_on_loop("the call")
+        else:
+            check_done(done)
         if rpc_controller is None:
-            _process.check(self._made_in, "channel")
-            method, timeout = core_method(method_descriptor, response_class), self._options.timeout
-            return call_plainly(self._shared, self._caller, method, request, timeout, done, self)
+            if self._made_in != _process.generation:
+                _process.check(self._made_in, "channel")
+            method = core_method(method_descriptor, response_class)
+            if done is None:
+                return self._caller.block(method, request, self._timeout)
+            self._caller.call_back(method, request, self._timeout, done, self)
+            if self._shared.closed:
+                self._shared.rescue()
+            return None
         call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
         if done is None:
-            return call.block(method_descriptor, body, self._options.timeout)
-        return call.call_back(method_descriptor, body, self._options.timeout, done)
+            return call.block(method_descriptor, body, self._timeout)
+        return call.call_back(method_descriptor, body, self._timeout, done)
 
     def _begin(
         self, method_descriptor: Any, rpc_controller: Any, request: Any, response_class: Any
@@ -209,11 +216,12 @@ class Channel(RpcChannel):
         self, method_descriptor: Any, rpc_controller: Any, request: Any, response_class: Any
     ) -> asyncio.Future[Any]:
         if rpc_controller is None:
-            _process.check(self._made_in, "channel")
-            method, timeout = core_method(method_descriptor, response_class), self._options.timeout
-            return awaited(self._shared, self._caller, method, request, timeout, self)
+            if self._made_in != _process.generation:
+                _process.check(self._made_in, "channel")
+            method = core_method(method_descriptor, response_class)
+            return awaited(self._shared, self._caller, method, request, self._timeout, self)
         call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
-        return call.awaited(method_descriptor, body, self._options.timeout)
+        return call.awaited(method_descriptor, body, self._timeout)
 
     def __enter__(self) -> Self:
         """Return the channel itself."""

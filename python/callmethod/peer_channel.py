@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _process
-from callmethod._calling import OutgoingCall, awaited, call_plainly, core_method
+from callmethod._calling import OutgoingCall, awaited, core_method
 from callmethod._mistakes import check_done, refuse_on_loop, serialized
 from callmethod.options import ChannelOptions
 from callmethod.service import RpcChannel
@@ -85,7 +85,12 @@ class PeerChannel(RpcChannel):
         if rpc_controller is None:
             _process.check(self._made_in, "channel")
             method = core_method(method_descriptor, response_class)
-            return call_plainly(self._shared, self._caller, method, request, TIMEOUT, done, self)
+            if done is None:
+                return self._caller.block(method, request, TIMEOUT)
+            self._caller.call_back(method, request, TIMEOUT, done, self)
+            if self._shared.closed:
+                self._shared.rescue()
+            return None
         call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
         if done is None:
             return call.block(method_descriptor, body, TIMEOUT)

@@ -100,11 +100,7 @@ impl Callback {
                 reply,
                 channel,
             } => {
-                // Without a controller nobody can be told why.
-                let response = reply
-                    .response(py)
-                    .unwrap_or_else(|_| py.None().into_bound(py));
-                match PyTuple::new(py, [response]) {
+                match PyTuple::new(py, [reply.response_or_none(py)]) {
                     Ok(args) => ready.push((done, args.into_any())),
                     Err(error) => error.write_unraisable(py, Some(done.bind(py))),
                 }
@@ -141,7 +137,42 @@ impl Callback {
         }
     }
 
-    /// The same for many.
+    /// Calls it, by `run(callable, args)` or by itself.
+    /// What these two raise themselves is reported, and harms no other callback.
+    pub(super) fn run(self, run: &Bound<'_, PyAny>, failed: &Bound<'_, PyAny>) {
+        let py = run.py();
+        let reported = |told: PyResult<Bound<'_, PyAny>>| {
+            if let Err(error) = told {
+                error.write_unraisable(py, None);
+            }
+        };
+        match self {
+            Self::Replied {
+                done,
+                reply,
+                channel,
+            } => {
+                let (done, response) = (done.into_bound(py), reply.response_or_none(py));
+                enter::release(channel.into_bound(py));
+                let ran = enter::apply(&done, &[&response]);
+                enter::release(response);
+                enter::release(done);
+                match ran {
+                    Ok(result) => enter::release(result),
+                    Err(error) => reported(enter::call(failed, (error.into_value(py),))),
+                }
+            }
+            other => {
+                let mut ready = Vec::new();
+                other.prepare(py, false, &mut ready);
+                for call in ready {
+                    reported(enter::call(run, call));
+                }
+            }
+        }
+    }
+
+    /// What is to be called of many.
     pub(super) fn prepared(
         py: Python<'_>,
         on_loop: bool,

@@ -55,6 +55,12 @@ impl Reply {
         }
     }
 
+    /// The response, None where there is none: without a controller nobody is told why.
+    pub(super) fn response_or_none(self, py: Python<'_>) -> Bound<'_, PyAny> {
+        self.response(py)
+            .unwrap_or_else(|_| py.None().into_bound(py))
+    }
+
     /// Tells whoever awaits `future`, on the thread of its loop.
     pub(super) fn settle(self, future: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = future.py();

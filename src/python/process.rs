@@ -75,12 +75,19 @@ impl Process {
         Some(records.into_iter().map(line).collect())
     }
 
-    /// Waits for callbacks: `(callable, args)` each; None when closed and empty.
-    fn next_callbacks<'py>(&self, py: Python<'py>) -> Option<Vec<ReadyCall<'py>>> {
+    /// Waits for callbacks and runs them, by `run(callable, args)` where it does not call them
+    /// itself; what these raise, `failed(exception)` is told. False when closed and empty.
+    fn run_callbacks(&self, run: &Bound<'_, PyAny>, failed: &Bound<'_, PyAny>) -> bool {
+        let py = run.py();
         hold_back(true);
-        let callbacks = py.detach(|| self.callbacks.take(&self.driver))?;
-        enter::gate(py);
-        Some(Callback::prepared(py, false, callbacks))
+        let Some(callbacks) = py.detach(|| self.callbacks.take(&self.driver)) else {
+            return false;
+        };
+        for callback in callbacks {
+            enter::gate(py);
+            callback.run(run, failed);
+        }
+        true
     }
 
     /// The callbacks that are there, without waiting: `(callable, args)` each.
