@@ -24,6 +24,8 @@ BIN := .venv/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 # Passed on: make bench BENCH_ARGS="--only core,same --repetitions 9"
 BENCH_ARGS ?=
+# Passed on: make bench-parts PARTS_ARGS="--bench codec"
+PARTS_ARGS ?=
 # A second interpreter, 3.12 or later, for tasks that start eagerly. Without one, the rows that need
 # it say so: make EAGER_PYTHON=/usr/bin/python3.13 bench
 EAGER_PYTHON ?=
@@ -80,11 +82,15 @@ test-matrix: $(CRATE) .venv/.build-needs build/proto/.made ## the suite on each 
 	$(BIN)/python scripts/test_matrix.py
 
 ##@ Measure
-.PHONY: bench bench-quick
+.PHONY: bench bench-quick bench-parts
 bench: .venv-bench/.ready ## all peers, five times over; writes benchmarks/results/ (BENCH_ARGS=)
 	.venv-bench/bin/python benchmarks/run.py $(EAGER) $(BENCH_ARGS)
 bench-quick: .venv-bench/.ready ## the same in less than three minutes, to see where one stands
 	.venv-bench/bin/python benchmarks/run.py --quick $(EAGER) $(BENCH_ARGS)
+
+bench-parts: .venv/.made ## parts of the core by themselves, by criterion (PARTS_ARGS="--bench codec")
+	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))') \
+	  cargo bench --locked $(PARTS_ARGS)
 
 ##@ Check
 .PHONY: lint lint-source lint-rust lint-python lint-types fmt
