@@ -19,6 +19,8 @@ use crate::metrics::Counters;
 use crate::net::Stream;
 use crate::net::connection::{Connection, Role};
 use crate::net::outgoing::Left;
+use crate::net::tls;
+use crate::wire::tls::looks_like_tls;
 use crate::wire::{Frame, Reads, WireError};
 
 /// Bytes of room for one read.
@@ -221,6 +223,7 @@ impl Connection {
         loop {
             let mut events = Vec::new();
             let cut = self.cut(&mut buffer, lane, link, &mut events).await;
+            let cut = cut.map_err(|reason| self.suspecting_tls(reason, &buffer));
             Counters::add(&self.terms.counters.calls_received, events.len());
             lane.push(link, events);
             cut?;
@@ -236,9 +239,13 @@ impl Connection {
                 match stream.try_read(&mut buffer) {
                     Ok(0) if buffer.is_empty() => return Ok(()),
                     Ok(0) => {
-                        return Err(rejected(WireError::Truncated {
-                            received: buffer.len(),
-                        }));
+                        let received = buffer.len();
+                        let reason = rejected(WireError::Truncated { received });
+                        return Err(self.suspecting_tls(reason, &buffer));
+                    }
+                    // Each frame says how long it is: between two of them nothing can be missing.
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        return cut_off(&buffer);
                     }
                     Ok(received) => {
                         Counters::add(&self.terms.counters.bytes_received, received);
@@ -250,6 +257,18 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// The reason why nothing that a peer sent was understood, if it is that it speaks TLS.
+    fn suspecting_tls(&self, reason: CloseReason, buffer: &[u8]) -> CloseReason {
+        if self.was_heard() || self.tls.is_some() || !looks_like_tls(buffer) {
+            return reason;
+        }
+        let text = match self.terms.role {
+            Role::Server { .. } => "a TLS client, and no TLS is spoken at this port",
+            Role::Caller { .. } => "the server speaks TLS, and this channel does not; give it tls=",
+        };
+        CloseReason::new(CloseKind::Rejected(RejectReason::TlsUnexpected), text)
     }
 
     /// Ready when the peer has read enough of its answers to be given more of them, and not too many
@@ -311,7 +330,12 @@ impl Connection {
 
     /// Writes what waits until the write side is to be closed, and closes it.
     async fn write(&self, stream: &Stream) -> Result<(), CloseReason> {
-        let failed = |error: io::Error| CloseReason::new(CloseKind::WriteFailed, error.to_string());
+        let failed = |error: io::Error| {
+            let kind = CloseKind::WriteFailed;
+            stream
+                .last_words()
+                .unwrap_or_else(|| CloseReason::new(kind, error.to_string()))
+        };
         loop {
             match self.flush().map_err(failed)? {
                 Left::Finished => {
@@ -332,9 +356,23 @@ impl Connection {
     }
 }
 
+/// The end of a stream that TLS did not announce.
+fn cut_off(buffer: &[u8]) -> Result<(), CloseReason> {
+    if buffer.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "the stream was cut off after {} bytes of a frame, without the end of TLS (close_notify)",
+        buffer.len()
+    );
+    let kind = CloseKind::Rejected(RejectReason::Truncated);
+    Err(CloseReason::new(kind, text))
+}
+
 #[expect(clippy::needless_pass_by_value)]
 fn reset(error: io::Error) -> CloseReason {
-    CloseReason::new(CloseKind::Reset, error.to_string())
+    tls::of_connection(&error)
+        .unwrap_or_else(|| CloseReason::new(CloseKind::Reset, error.to_string()))
 }
 
 fn rejected(error: WireError) -> CloseReason {

@@ -25,5 +25,7 @@ imported! {
     peer_channel: PyType = "callmethod.peer_channel", "PeerChannel";
     deadline: PyAny = "callmethod._deadline", "deadline";
     seen_as: PyType = "callmethod.controller", "SeenAs";
+    tls_info: PyAny = "callmethod.tls", "TlsInfo";
+    certificate: PyAny = "callmethod.tls", "from_core";
     disconnect: PyType = "callmethod.errors", "Disconnect";
 }

@@ -25,6 +25,7 @@ mod schema;
 mod server;
 mod servicing;
 mod stats;
+mod tls;
 mod wait;
 mod watch;
 mod workers;
@@ -64,6 +65,8 @@ mod _core {
     use super::schema::MethodTable;
     #[pymodule_export]
     use super::server::Server;
+    #[pymodule_export]
+    use super::tls::{check_client_tls, check_server_tls};
     #[pymodule_export]
     use super::workers::Workers;
     /// Lets no thread but this one into the core any more: the interpreter exits.

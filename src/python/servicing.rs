@@ -55,7 +55,8 @@ pub(super) struct Servicing {
     pub(super) context: Py<PyAny>,
     /// Called with `(coroutine, context, finish)`; has the coroutine run on an event loop.
     pub(super) submit: Py<PyAny>,
-    /// Called with `(credential, peer)`; raises or gives a falsehood for callers not believed.
+    /// Called with `(channel, credential, metadata)`; raises or gives a falsehood for callers not
+    /// believed.
     pub(super) authenticate: Option<Py<PyAny>>,
     /// Whether callers learn what a handler raised.
     pub(super) expose_errors: bool,

@@ -12,6 +12,7 @@ pub mod indexed;
 pub mod limits;
 mod sniff;
 pub mod sofa;
+pub mod tls;
 
 pub use codec::{Answers, Codec, Head, Traits};
 pub use envelope::{
