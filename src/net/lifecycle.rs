@@ -20,7 +20,7 @@ use crate::net::Stream;
 use crate::net::connection::{Connection, Role};
 use crate::net::outgoing::Left;
 use crate::net::tls;
-use crate::wire::tls::looks_like_tls;
+use crate::wire::tls::{is_hello, looks_like_tls};
 use crate::wire::{Frame, Reads, WireError};
 
 /// Bytes of room for one read.
@@ -223,7 +223,7 @@ impl Connection {
         loop {
             let mut events = Vec::new();
             let cut = self.cut(&mut buffer, lane, link, &mut events).await;
-            let cut = cut.map_err(|reason| self.suspecting_tls(reason, &buffer));
+            let cut = self.unless_tls(cut, &buffer);
             Counters::add(&self.terms.counters.calls_received, events.len());
             lane.push(link, events);
             cut?;
@@ -240,8 +240,8 @@ impl Connection {
                     Ok(0) if buffer.is_empty() => return Ok(()),
                     Ok(0) => {
                         let received = buffer.len();
-                        let reason = rejected(WireError::Truncated { received });
-                        return Err(self.suspecting_tls(reason, &buffer));
+                        let truncated = Err(rejected(WireError::Truncated { received }));
+                        return self.unless_tls(truncated, &buffer);
                     }
                     // Each frame says how long it is: between two of them nothing can be missing.
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -259,16 +259,26 @@ impl Connection {
         }
     }
 
-    /// The reason why nothing that a peer sent was understood, if it is that it speaks TLS.
-    fn suspecting_tls(&self, reason: CloseReason, buffer: &[u8]) -> CloseReason {
-        if self.was_heard() || self.tls.is_some() || !looks_like_tls(buffer) {
-            return reason;
+    /// What became of the first bytes of a peer, unless it is that they are TLS.
+    fn unless_tls(
+        &self,
+        became: Result<(), CloseReason>,
+        buffer: &[u8],
+    ) -> Result<(), CloseReason> {
+        let is_tls = match became {
+            // It could be a frame of which more is to come, and would be one that is like no other.
+            Ok(()) => is_hello(buffer),
+            Err(_) => looks_like_tls(buffer),
+        };
+        if !is_tls || self.was_heard() || self.tls.is_some() {
+            return became;
         }
         let text = match self.terms.role {
             Role::Server { .. } => "a TLS client, and no TLS is spoken at this port",
             Role::Caller { .. } => "the server speaks TLS, and this channel does not; give it tls=",
         };
-        CloseReason::new(CloseKind::Rejected(RejectReason::TlsUnexpected), text)
+        let kind = CloseKind::Rejected(RejectReason::TlsUnexpected);
+        Err(CloseReason::new(kind, text))
     }
 
     /// Ready when the peer has read enough of its answers to be given more of them, and not too many

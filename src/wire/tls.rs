@@ -9,6 +9,8 @@ const MAJOR: u8 = 3;
 /// The largest minor version that a record may bear.
 const MINOR_MOST: u8 = 4;
 const CLIENT_HELLO: u8 = 1;
+/// Bytes of the header of a handshake's message: what it is, and its length.
+const HEADER_BYTES: u16 = 4;
 /// The largest that a record without encryption may hold.
 const RECORD_BYTES: usize = 1 << 14;
 
@@ -43,6 +45,18 @@ pub fn sniff_hello(bytes: &[u8]) -> Sniff {
     }
 }
 
+/// Whether a connection begins with a whole header of a `ClientHello`. No frame with a message of
+/// protobuf's does: its first field would have the number 0.
+#[must_use]
+pub fn is_hello(bytes: &[u8]) -> bool {
+    let [_, _, _, high, low, _, 0, long, short, MAJOR, 0..=3, ..] = bytes else {
+        return false;
+    };
+    let record = u16::from_be_bytes([*high, *low]);
+    let message = u16::from_be_bytes([*long, *short]);
+    sniff_hello(bytes) == Sniff::Matched && record.checked_sub(HEADER_BYTES) == Some(message)
+}
+
 /// Whether these bytes may be the beginning of a TLS record of a peer's first ones, a hello or an
 /// alert. Good for a hint, and for no decision.
 #[must_use]
@@ -54,7 +68,7 @@ pub fn looks_like_tls(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const HELLO: [u8; 9] = [0x16, 3, 1, 0, 200, 1, 0, 0, 196];
+    const HELLO: [u8; 11] = [0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
 
     #[test]
     fn a_hello_is_known_by_its_sixth_byte() {
@@ -97,6 +111,19 @@ mod tests {
                 let frame = [&length.to_le_bytes()[..], &method.to_le_bytes(), b"body"].concat();
                 assert_eq!(sniff_hello(&frame), Sniff::None, "{length} {method}");
             }
+        }
+    }
+
+    #[test]
+    fn a_hello_is_sure_by_its_eleventh_byte() {
+        for length in 0..HELLO.len() {
+            assert!(!is_hello(&HELLO[..length]), "{length}");
+        }
+        assert!(is_hello(&HELLO));
+        for place in 0..HELLO.len() {
+            let mut wrong = HELLO;
+            wrong[place] = 0x77;
+            assert!(!is_hello(&wrong), "{place}");
         }
     }
 

@@ -14,7 +14,7 @@ use crate::net::Stream;
 use crate::net::beginning::{FIRST_READ_BYTES, read_more};
 use crate::net::connection::Terms;
 use crate::net::server::Server;
-use crate::wire::tls::looks_like_tls;
+use crate::wire::tls::is_hello;
 use crate::wire::{SNIFF_BYTES, Sniffed, sniff};
 
 impl Server {
@@ -80,6 +80,11 @@ impl Server {
             .collect();
         buffer.reserve(FIRST_READ_BYTES);
         loop {
+            if is_hello(&buffer) && matches!(stream, Stream::Plain(_)) {
+                let kind = CloseKind::Rejected(RejectReason::TlsUnexpected);
+                let text = "a TLS client, and no TLS is spoken at this port";
+                return Err(CloseReason::new(kind, text));
+            }
             match sniff(&codecs, &buffer) {
                 Sniffed::NeedMore => {
                     let try_read = |buffer: &mut BytesMut| stream.try_read(buffer);
@@ -90,11 +95,6 @@ impl Server {
                         Counters::add(&terms.counters.bytes_received, buffer.len());
                         return Ok((Arc::clone(terms), buffer));
                     }
-                }
-                Sniffed::None if matches!(stream, Stream::Plain(_)) && looks_like_tls(&buffer) => {
-                    let kind = CloseKind::Rejected(RejectReason::TlsUnexpected);
-                    let text = "a TLS client, and no TLS is spoken at this port";
-                    return Err(CloseReason::new(kind, text));
                 }
                 Sniffed::None => {
                     let first = buffer.get(..SNIFF_BYTES).unwrap_or(&buffer);

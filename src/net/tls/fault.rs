@@ -28,12 +28,13 @@ pub(super) fn refused(error: &Error) -> CloseReason {
     let reason = match error {
         Error::NoCertificatesPresented => RejectReason::CertificateMissing,
         Error::InvalidCertificate(error) => of_certificate(error),
+        // Clients of TLS 1.1 and before do not send signature algorithms, and others do.
         Error::AlertReceived(AlertDescription::ProtocolVersion)
         | Error::PeerIncompatible(
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::Tls13RequiredForQuic
             | PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
             | PeerIncompatible::SupportedVersionsExtensionRequired,
         ) => RejectReason::TlsVersion,
