@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -28,6 +29,7 @@ const MARK: &[u8] = b"a body in the clear, which nobody on the way is to see";
 struct Tap {
     address: Address,
     seen: Arc<Mutex<Vec<Vec<u8>>>>,
+    under_way: Arc<AtomicUsize>,
 }
 
 impl Tap {
@@ -36,6 +38,8 @@ impl Tap {
         let address = listener.local_addr().unwrap().to_string().parse().unwrap();
         let (server, seen) = (server.to_string(), Arc::<Mutex<Vec<Vec<u8>>>>::default());
         let kept = Arc::clone(&seen);
+        let under_way = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&under_way);
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
                 let far = TcpStream::connect(&server).unwrap();
@@ -43,7 +47,8 @@ impl Tap {
                     (near.try_clone().unwrap(), far.try_clone().unwrap()),
                     (far, near),
                 ] {
-                    let kept = Arc::clone(&kept);
+                    let (kept, counted) = (Arc::clone(&kept), Arc::clone(&counted));
+                    counted.fetch_add(1, Ordering::SeqCst);
                     let place = {
                         let mut kept = kept.lock().unwrap();
                         kept.push(Vec::new());
@@ -58,16 +63,22 @@ impl Tap {
                             }
                         }
                         let _ = to.shutdown(Shutdown::Write);
+                        counted.fetch_sub(1, Ordering::SeqCst);
                     });
                 }
             }
         });
-        Self { address, seen }
+        Self {
+            address,
+            seen,
+            under_way,
+        }
     }
 
     /// Each way of each connection is records of TLS, whole ones, and nothing else.
     #[track_caller]
     fn assert_all_records(&self) {
+        eventually("both ends", || self.under_way.load(Ordering::SeqCst) == 0);
         let seen = self.seen.lock().unwrap();
         assert!(!seen.is_empty());
         for mut bytes in seen.iter().map(Vec::as_slice) {
@@ -105,13 +116,12 @@ fn nothing_leaves_in_the_clear_on_any_protocol() {
             let call = outbound(u32::from(ECHO), marked(number, more), NO_LIMIT);
             calls.make(&channel, number, call);
         }
-        house.close(&channel, GRACE);
-        let told = calls.rest();
-        assert_eq!(told.len(), 200);
-        for (number, outcome) in told {
+        for _ in 0..200 {
+            let (number, outcome) = calls.next();
             let more = if number % 40 == 0 { 300_000 } else { 60 };
             assert_eq!(outcome.unwrap().body.bytes, marked(number, more));
         }
+        house.close(&channel, GRACE);
         eventually("the end", || place.house.count("connections") == 0);
         place
             .house
@@ -359,6 +369,7 @@ fn a_record_that_was_changed_on_its_way_ends_the_connection() {
     let mut client = secrets.by_hand(&place.address, false);
     client.write_all(&frame(1, b"good")).unwrap();
     client.flush().unwrap();
+    eventually("the call", || place.desk.ran(ECHO) == 1);
     client.conn.writer().write_all(&frame(2, b"bad")).unwrap();
     let mut record = Vec::new();
     client.conn.write_tls(&mut record).unwrap();
@@ -406,6 +417,9 @@ fn calls_end_by_their_deadline_and_a_stop_waits_for_them() {
         let house = House::new();
         let channel = house.caller(secrets.target(&place.address), patient(), &codec, b"");
         let calls = Calls::new();
+        calls.call(&channel, ECHO, 0, NO_LIMIT);
+        calls.answer(0);
+        place.house.gate.shut();
         calls.call(&channel, WAIT, 1, Some(ms(60)));
         assert_eq!(calls.failure(1).code, Code::DeadlineExceeded);
         calls.call(&channel, WAIT, 2, NO_LIMIT);

@@ -13,7 +13,7 @@ use crate::net::Stream;
 use crate::net::beginning::{FIRST_READ_BYTES, read_more};
 use crate::net::socket::Socket;
 use crate::net::tls::handshake::{part, shake_hands};
-use crate::net::tls::{ServerSettings, TlsError, TlsStream};
+use crate::net::tls::{ServerSettings, TlsError};
 use crate::wire::tls::{HANDSHAKE, UNEXPECTED_MESSAGE, sniff_hello};
 use crate::wire::{SNIFF_BYTES, Sniff};
 
@@ -125,22 +125,21 @@ impl TlsAcceptor {
                 Sniff::NeedMore => {}
                 Sniff::None if also_plain => return Ok((Stream::Plain(socket), first)),
                 Sniff::None if first.first() == Some(&HANDSHAKE) => break,
-                Sniff::None => return Err(turn_down(&socket, &first).await),
+                Sniff::None => return Err(turn_down(socket, &first)),
             }
         }
         let failed = |error: rustls::Error| CloseReason::new(CloseKind::Reset, error.to_string());
-        let mut session = Session::Server(ServerConnection::new(config).map_err(failed)?);
-        shake_hands(&socket, &mut session, &first).await?;
-        let stream = TlsStream::new(socket, session);
+        let session = Session::Server(ServerConnection::new(config).map_err(failed)?);
+        let stream = shake_hands(socket, session, &first).await?;
         Ok((Stream::Tls(Box::new(stream)), BytesMut::new()))
     }
 }
 
 /// Tells a client that speaks something else what is spoken here, by an alert.
-async fn turn_down(socket: &Socket, first: &[u8]) -> CloseReason {
+fn turn_down(socket: Socket, first: &[u8]) -> CloseReason {
     // The connection ends whether or not it gets there.
     let _ = socket.try_write(&[IoSlice::new(&UNEXPECTED_MESSAGE)]);
-    part(socket).await;
+    part(socket);
     let text = format!(
         "the first bytes, {}, are no TLS, and nothing else is spoken at this port",
         first.get(..SNIFF_BYTES).unwrap_or(first).escape_ascii()

@@ -11,7 +11,7 @@ use crate::net::Stream;
 use crate::net::address::Address;
 use crate::net::socket::Socket;
 use crate::net::tls::handshake::shake_hands;
-use crate::net::tls::{ClientSettings, TlsError, TlsStream};
+use crate::net::tls::{ClientSettings, TlsError};
 
 #[derive(Debug, Clone)]
 struct Current {
@@ -79,8 +79,8 @@ impl TlsConnector {
         let Current { config, name } = current.unwrap_or_else(PoisonError::into_inner).clone();
         let session = ClientConnection::new(config, name);
         let failed = |error: rustls::Error| CloseReason::new(CloseKind::Reset, error.to_string());
-        let mut session = Session::Client(session.map_err(failed)?);
-        shake_hands(&socket, &mut session, b"").await?;
-        Ok(Stream::Tls(Box::new(TlsStream::new(socket, session))))
+        let session = Session::Client(session.map_err(failed)?);
+        let stream = shake_hands(socket, session, b"").await?;
+        Ok(Stream::Tls(Box::new(stream)))
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::call::{CloseKind, CloseReason, RejectReason};
 use crate::net::socket::Socket;
 use crate::net::tls::fault::{refused, rejected};
-use crate::net::tls::stream::Wire;
+use crate::net::tls::stream::{TlsStream, Wire};
 
 /// Time for a peer that is refused to read why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -18,17 +18,19 @@ const UNREAD_BYTES: usize = 64 * 1024;
 
 /// Shakes hands over `socket`; `first` is what was read of the peer already.
 pub(super) async fn shake_hands(
-    socket: &Socket,
-    session: &mut Session,
+    socket: Socket,
+    mut session: Session,
     first: &[u8],
-) -> Result<(), CloseReason> {
-    let shaken = steps(socket, session, first).await;
-    if shaken.is_err() {
-        // The alert that says why, as far as the socket takes it.
-        let _ = session.write_tls(&mut Wire(socket));
-        part(socket).await;
+) -> Result<TlsStream, CloseReason> {
+    match steps(&socket, &mut session, first).await {
+        Ok(()) => Ok(TlsStream::new(socket, session)),
+        Err(reason) => {
+            // The alert that says why, as far as the socket takes it.
+            let _ = session.write_tls(&mut Wire(&socket));
+            part(socket);
+            Err(reason)
+        }
     }
-    shaken
 }
 
 async fn steps(
@@ -83,22 +85,25 @@ fn broken(error: io::Error) -> CloseReason {
 }
 
 /// Ends a connection so that the peer can read what it was sent last: the end of a connection of
-/// which something is unread is a reset, and that may overtake it.
-pub(super) async fn part(socket: &Socket) {
+/// which something is unread is a reset, and that may overtake it. Nobody waits for that.
+pub(super) fn part(socket: Socket) {
     if socket.shutdown_write().is_err() {
         return;
     }
-    let read = async {
-        let (mut bytes, mut left) = ([0; 1024], UNREAD_BYTES);
-        while left > 0 && socket.readable().await.is_ok() {
-            match socket.try_read_slice(&mut bytes) {
-                Ok(0) => return,
-                Ok(read) => left = left.saturating_sub(read),
-                Err(error) if is_passing(&error) => {}
-                Err(_) => return,
-            }
+    tokio::spawn(async move {
+        // Who does not end in time is cut off.
+        let _ = timeout(LINGER, read_off(&socket)).await;
+    });
+}
+
+async fn read_off(socket: &Socket) {
+    let (mut bytes, mut left) = ([0; 1024], UNREAD_BYTES);
+    while left > 0 && socket.readable().await.is_ok() {
+        match socket.try_read_slice(&mut bytes) {
+            Ok(0) => return,
+            Ok(read) => left = left.saturating_sub(read),
+            Err(error) if is_passing(&error) => {}
+            Err(_) => return,
         }
-    };
-    // Who does not end in time is cut off.
-    let _ = timeout(LINGER, read).await;
+    }
 }
