@@ -186,7 +186,7 @@ def to_fields(tls: ServerTls) -> dict[str, str | bool]:
     """
     fields: dict[str, str | bool] = {}
     for field in dataclasses.fields(tls):
-        value: object = getattr(tls, field.name)
+        value: Pem | bool | None = getattr(tls, field.name)
         if isinstance(value, bytes):
             raise ValueError(  # noqa: TRY004  (of the right type, and in the wrong place)
                 f"serve() takes the names of files, and {field.name} is PEM itself; write it into "
@@ -194,7 +194,7 @@ def to_fields(tls: ServerTls) -> dict[str, str | bool]:
             )
         if isinstance(value, bool):
             fields[field.name] = value
-        elif isinstance(value, (str, os.PathLike)):
+        elif value is not None:
             fields[field.name] = str(Path(value).absolute())
     return fields
 
