@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _process
@@ -39,6 +38,8 @@ class PeerChannel(RpcChannel):
         self._shared = _process.current()
         self._answers = link.answers
         self._made_in = _process.generation
+        # The core reads both from a handler's controller, as they stand here.
+        self._tls = link.tls
         self._identity: Any = None
 
     @property
@@ -51,10 +52,10 @@ class PeerChannel(RpcChannel):
         """Name of the protocol spoken."""
         return self._link.protocol
 
-    @functools.cached_property
+    @property
     def tls(self) -> TlsInfo | None:
         """How the connection is secured, and whom the peer has proven to be; None without TLS."""
-        return self._link.tls
+        return self._tls
 
     @property
     def peer_identity(self) -> Any:

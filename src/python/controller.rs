@@ -235,13 +235,13 @@ impl ServerController {
     /// `callmethod.TlsInfo`; None without TLS.
     #[getter]
     fn tls<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.channel.bind(py).getattr(intern!(py, "tls"))
+        self.channel.bind(py).getattr(intern!(py, "_tls"))
     }
 
     /// What `authenticate` gave for the caller; None where it gave True, or is not asked.
     #[getter]
     fn peer_identity<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.channel.bind(py).getattr(intern!(py, "peer_identity"))
+        self.channel.bind(py).getattr(intern!(py, "_identity"))
     }
 
     /// Name of the protocol that the call came by.

@@ -1,9 +1,7 @@
 //! The server's end of a handshake.
 
 use std::io::IoSlice;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use rustls::{Connection as Session, ServerConfig, ServerConnection};
@@ -12,18 +10,11 @@ use crate::call::{CloseKind, CloseReason, RejectReason};
 use crate::net::Stream;
 use crate::net::beginning::{FIRST_READ_BYTES, read_more};
 use crate::net::socket::Socket;
+use crate::net::tls::crowd::{Crowd, Place};
 use crate::net::tls::handshake::{part, shake_hands};
 use crate::net::tls::{ServerSettings, TlsError};
 use crate::wire::tls::{HANDSHAKE, UNEXPECTED_MESSAGE, sniff_hello};
 use crate::wire::{SNIFF_BYTES, Sniff};
-
-/// Handshakes under way above which patience is short: one takes milliseconds, and strangers that
-/// only hold a place are not to crowd out everybody else.
-const CROWD: usize = 1000;
-/// Time for a handshake in a crowd.
-const SHORT_PATIENCE: Duration = Duration::from_secs(2);
-/// Handshakes under way above which there is no room: each holds some ten kilobytes.
-const MOST: usize = 4096;
 
 #[derive(Debug, Clone)]
 struct Current {
@@ -44,31 +35,7 @@ impl Current {
 #[derive(Debug)]
 pub struct TlsAcceptor {
     current: RwLock<Current>,
-    under_way: Arc<AtomicUsize>,
-}
-
-/// A place among the handshakes that are under way.
-#[derive(Debug)]
-pub(in crate::net) struct Place {
-    before: usize,
-    under_way: Arc<AtomicUsize>,
-}
-
-impl Place {
-    /// How long its handshake may take, where `usual` is what there is time for otherwise.
-    pub(in crate::net) fn patience(&self, usual: Duration) -> Duration {
-        if self.before < CROWD {
-            usual
-        } else {
-            usual.min(SHORT_PATIENCE)
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
+    crowd: Crowd,
 }
 
 impl TlsAcceptor {
@@ -79,7 +46,7 @@ impl TlsAcceptor {
     pub fn new(settings: &ServerSettings) -> Result<Arc<Self>, TlsError> {
         Ok(Arc::new(Self {
             current: RwLock::new(Current::of(settings)?),
-            under_way: Arc::default(),
+            crowd: Crowd::default(),
         }))
     }
 
@@ -100,11 +67,7 @@ impl TlsAcceptor {
 
     /// A place for one more handshake; `None` when there is no room.
     pub(in crate::net) fn place(&self) -> Option<Place> {
-        let place = Place {
-            before: self.under_way.fetch_add(1, Ordering::Relaxed),
-            under_way: Arc::clone(&self.under_way),
-        };
-        (place.before < MOST).then_some(place)
+        self.crowd.place()
     }
 
     /// Shakes hands with a client, or finds that it speaks without TLS where it may; then with what

@@ -6,6 +6,7 @@
 mod acceptor;
 mod certificate;
 mod connector;
+mod crowd;
 mod fault;
 mod handshake;
 mod pem;
