@@ -10,7 +10,7 @@ from callmethod import _core
 from callmethod.schema import MethodTable
 
 if TYPE_CHECKING:
-    from callmethod._core import _BoundParts
+    from callmethod._core import _BoundParts, _ParserParts
     from callmethod.protocols import Indexed
 
 REFLECTION = "google.protobuf.service_reflection"
@@ -76,16 +76,21 @@ def bind(service: Any) -> _core.Binding:
         methods.append(
             (
                 handler,
-                request_class.FromString,
-                # Functions of the class: asking an object for its method costs as much as calling.
-                request_class.IsInitialized if has_required(request_class.DESCRIPTOR) else None,
+                parser_of(request_class),
                 response_class,
+                # A function of the class: asking an object for its method costs as much as calling.
                 response_class.SerializeToString,
                 has_required(response_class.DESCRIPTOR),
             )
         )
     hooks = (_hook(service, "on_connected"), _hook(service, "on_disconnected"))
     return _core.Binding(service, table, methods, *hooks)
+
+
+def parser_of(message_class: Any) -> _ParserParts:
+    """Return what makes messages of bytes, and what tells whether they are complete."""
+    complete = message_class.IsInitialized if has_required(message_class.DESCRIPTOR) else None
+    return message_class.FromString, complete, required_tags(message_class.DESCRIPTOR)
 
 
 def _is_reflected(function: Any) -> bool:
@@ -122,6 +127,32 @@ def has_required(message: Any) -> bool:
         )
 
     return visit(message)
+
+
+def required_tags(message: Any) -> list[int] | None:
+    """Return the tags of a message's required fields; None where these do not tell all.
+
+    The other messages in it may lack fields of their own, and a number that an enum does not know
+    counts as no value.
+    """
+    required = [field for field in message.fields if _is_required(field)]
+    inner = [field.message_type for field in message.fields if field.message_type is not None]
+    if (
+        message.is_extendable
+        or any(has_required(other) for other in inner)
+        or any(field.type not in _WIRE_TYPES for field in required)
+    ):
+        return None
+    return [field.number << 3 | _WIRE_TYPES[field.type] for field in required]
+
+
+_WIRE_TYPES = {
+    **dict.fromkeys((3, 4, 5, 8, 13, 17, 18), 0),
+    **dict.fromkeys((1, 6, 16), 1),
+    **dict.fromkeys((9, 11, 12), 2),
+    **dict.fromkeys((2, 7, 15), 5),
+}
+"""Wire types by `FieldDescriptor.TYPE_*`, of all but enums and groups."""
 
 
 def _is_required(field: Any) -> bool:

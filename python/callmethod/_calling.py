@@ -8,9 +8,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _core, _deadline
-from callmethod._binding import has_required
+from callmethod._binding import has_required, parser_of
 from callmethod._mailbox import mailbox_of
-from callmethod._mistakes import check_controller
+from callmethod._mistakes import check_controller, serialized
 from callmethod.controller import UNSET, Controller, Unset
 from callmethod.errors import Code, RpcError
 
@@ -27,10 +27,23 @@ METHODS = 4096
 
 
 @functools.lru_cache(METHODS)
-def _core_method(method_descriptor: Any) -> _core.Method:
-    """Return the core's name for a method."""
+def core_method(method_descriptor: Any, response_class: Any) -> _core.Method:
+    """Return what the core knows of a method and of the class of its responses."""
     service = method_descriptor.containing_service.full_name
-    return _core.Method(service, method_descriptor.name, method_descriptor.index)
+    # A one-way wire needs no class.
+    name = "response" if response_class is None else response_class.DESCRIPTOR.full_name
+    return _core.Method(
+        service,
+        method_descriptor.name,
+        method_descriptor.index,
+        functools.partial(serialized, method_descriptor),
+        (_no_class, None, None) if response_class is None else parser_of(response_class),
+        name,
+    )
+
+
+def _no_class(_body: bytes) -> Any:
+    raise TypeError("no response_class was given")
 
 
 @functools.lru_cache(METHODS)
@@ -48,6 +61,69 @@ def _response_parser(response_class: Any) -> Callable[[bytes], Any]:
         return response
 
     return checked
+
+
+class Awaited(asyncio.Future[Any]):
+    """What is awaited of a call without a controller; cancelling it cancels the call."""
+
+    __slots__ = ("delivery",)
+
+    delivery: _core.Delivery
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Cancel the call; as `asyncio.Future.cancel`."""
+        cancelled = super().cancel(msg)
+        if cancelled:
+            self.delivery.cancel()
+        return cancelled
+
+
+def call_plainly(
+    shared: Shared,
+    caller: _core.Caller,
+    method: _core.Method,
+    request: Any,
+    timeout: float | None,
+    done: Callable[..., Any] | None,
+    channel: object,
+) -> Any:
+    """Make a call without a controller, and wait for its end unless `done` is told of that.
+
+    Raises:
+        RpcError: it failed.
+        TypeError: the request is not the method's.
+        ValueError: it cannot be sent.
+    """
+    if done is None:
+        return caller.block(method, request, timeout)
+    caller.call_back(method, request, timeout, done, channel)
+    if shared.closed:
+        shared.rescue()
+    return None
+
+
+def awaited(
+    shared: Shared,
+    caller: _core.Caller,
+    method: _core.Method,
+    request: Any,
+    timeout: float | None,
+    channel: object,
+) -> Awaited:
+    """Make a call without a controller and return what can be awaited on the loop that runs here.
+
+    Raises:
+        TypeError: the request is not the method's.
+        ValueError: it cannot be sent.
+    """
+    loop = asyncio.get_running_loop()
+    mailbox = mailbox_of(loop, shared.core)
+    future = Awaited(loop=loop)
+    future.delivery = caller.call_soon(method, request, timeout, future, mailbox, channel)
+    if mailbox.cork():
+        # Calls that are made in one turn of the loop leave in one write.
+        loop.call_soon(mailbox.flush)
+    return future
 
 
 def conclude(future: asyncio.Future[Any], response: Any, error: RpcError | None) -> None:
@@ -113,7 +189,9 @@ class OutgoingCall:
             ValueError: it cannot be sent.
         """
         try:
-            delivery = self._caller.call(_core_method(method), body, *self._parts(default))
+            delivery = self._caller.call(
+                core_method(method, self._response_class), body, *self._parts(default)
+            )
             self._cancel_by(delivery.cancel)
             response, error = self._settled(*delivery.wait())
         except KeyboardInterrupt:
@@ -174,7 +252,11 @@ class OutgoingCall:
                 if not (future.done() or loop.is_closed()):
                     conclude(future, response, error)
 
-        delivery = self._start(method, body, default, settle, mailbox_of(loop, self._shared.core))
+        mailbox = mailbox_of(loop, self._shared.core)
+        delivery = self._start(method, body, default, settle, mailbox)
+        if mailbox.cork():
+            # Calls that are made in one turn of the loop leave in one write.
+            loop.call_soon(mailbox.flush)
 
         def cancel(future: asyncio.Future[Any]) -> None:
             if future.cancelled():
@@ -194,7 +276,8 @@ class OutgoingCall:
     ) -> _core.Delivery:
         try:
             parts = self._parts(default)
-            delivery = self._caller.call_then(_core_method(method), body, *parts, settle, mailbox)
+            known = core_method(method, self._response_class)
+            delivery = self._caller.call_then(known, body, *parts, settle, mailbox)
         except BaseException:
             self.withdraw()
             raise

@@ -1,4 +1,5 @@
 # The compiled core, for the package itself; users import `callmethod`.
+from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Final, TypeAlias, TypedDict, final
@@ -91,10 +92,11 @@ class Workers:
     def stop(self) -> None: ...
 
 # Handler (None: left out), parser, "has required", response class, "has required".
+# FromString, IsInitialized unless nothing is required, and tags of what is where these tell all.
+_ParserParts: TypeAlias = tuple[Callable[..., Any], Callable[..., Any] | None, list[int] | None]
 _BoundParts: TypeAlias = tuple[
     Callable[..., Any] | None,
-    Callable[..., Any],
-    Callable[..., Any] | None,
+    _ParserParts,
     type[Any],
     Callable[..., Any],
     bool,
@@ -118,7 +120,15 @@ class _Offers(TypedDict):
 
 @final
 class Method:
-    def __new__(cls, service: str, method: str, index: int) -> Self: ...
+    def __new__(
+        cls,
+        service: str,
+        method: str,
+        index: int,
+        serialized: Callable[[Any], bytes],
+        response: _ParserParts,
+        response_name: str,
+    ) -> Self: ...
 
 @final
 class CallExtras:
@@ -142,6 +152,8 @@ class CallExtras:
 @final
 class Mailbox:
     def __new__(cls, process: Process, bell: int, look_after: Callable[[], object]) -> Self: ...
+    def cork(self) -> bool: ...
+    def flush(self) -> None: ...
     def pass_on(self) -> None: ...
     def take(self) -> list[tuple[Callable[..., object], tuple[Any, ...]]]: ...
 
@@ -158,6 +170,24 @@ class Caller:
         extras: CallExtras | None,
         settle: Callable[[RpcError | None, bytes | None, CallExtras | None], object],
         mailbox: Mailbox | None,
+    ) -> Delivery: ...
+    def block(self, method: Method, request: Any, timeout: float | None) -> Any: ...
+    def call_back(
+        self,
+        method: Method,
+        request: Any,
+        timeout: float | None,
+        done: Callable[..., Any],
+        channel: object,
+    ) -> None: ...
+    def call_soon(
+        self,
+        method: Method,
+        request: Any,
+        timeout: float | None,
+        future: Future[Any],
+        mailbox: Mailbox,
+        channel: object,
     ) -> Delivery: ...
 
 @final

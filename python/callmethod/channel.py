@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from callmethod import _core, _process
 from callmethod._binding import bind, check_width, table_of
-from callmethod._calling import OutgoingCall
+from callmethod._calling import OutgoingCall, awaited, call_plainly, core_method
 from callmethod._loop import AsyncRunner
 from callmethod._mistakes import check_done, made_by_init, refuse_on_loop, serialized
 from callmethod.options import ChannelOptions, check_seconds
@@ -209,6 +209,10 @@ class Channel(RpcChannel):
         check_done(done)
         if done is None:
             refuse_on_loop("the call")
+        if rpc_controller is None:
+            _process.check(self._made_in, "channel")
+            method, timeout = core_method(method_descriptor, response_class), self._options.timeout
+            return call_plainly(self._shared, self._caller, method, request, timeout, done, self)
         call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
         if done is None:
             return call.block(method_descriptor, body, self._options.timeout)
@@ -233,6 +237,10 @@ class Channel(RpcChannel):
     def _await_method(
         self, method_descriptor: Any, rpc_controller: Any, request: Any, response_class: Any
     ) -> asyncio.Future[Any]:
+        if rpc_controller is None:
+            _process.check(self._made_in, "channel")
+            method, timeout = core_method(method_descriptor, response_class), self._options.timeout
+            return awaited(self._shared, self._caller, method, request, timeout, self)
         call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
         return call.awaited(method_descriptor, body, self._options.timeout)
 

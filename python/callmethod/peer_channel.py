@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _process
-from callmethod._calling import OutgoingCall
+from callmethod._calling import OutgoingCall, awaited, call_plainly, core_method
 from callmethod._mistakes import check_done, refuse_on_loop, serialized
 from callmethod.options import ChannelOptions
 from callmethod.service import RpcChannel
@@ -99,6 +99,10 @@ class PeerChannel(RpcChannel):
         check_done(done)
         if done is None and self._answers:
             refuse_on_loop("the call")
+        if rpc_controller is None:
+            _process.check(self._made_in, "channel")
+            method = core_method(method_descriptor, response_class)
+            return call_plainly(self._shared, self._caller, method, request, TIMEOUT, done, self)
         call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
         if done is None:
             return call.block(method_descriptor, body, TIMEOUT)
@@ -123,6 +127,10 @@ class PeerChannel(RpcChannel):
     def _await_method(
         self, method_descriptor: Any, rpc_controller: Any, request: Any, response_class: Any
     ) -> asyncio.Future[Any]:
+        if rpc_controller is None:
+            _process.check(self._made_in, "channel")
+            method = core_method(method_descriptor, response_class)
+            return awaited(self._shared, self._caller, method, request, TIMEOUT, self)
         call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
         return call.awaited(method_descriptor, body, TIMEOUT)
 

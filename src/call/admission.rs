@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::call::Place;
 use crate::status::{Code, Status};
 
 /// Bounds of a server's work.
@@ -18,66 +19,80 @@ pub struct Limits {
 }
 
 /// A number of calls and its bound.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Room {
-    most: Option<usize>,
+    most: usize,
     taken: AtomicUsize,
 }
 
 impl Room {
-    fn new(most: Option<usize>) -> Arc<Self> {
-        Arc::new(Self {
-            most,
-            taken: AtomicUsize::new(0),
-        })
+    fn new(most: usize) -> Self {
+        let taken = AtomicUsize::new(0);
+        Self { most, taken }
     }
 
-    fn enter(self: &Arc<Self>) -> Option<Place> {
-        let taken = self.taken.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(self));
-        // Given back by the drop when there is no room.
-        self.most.is_none_or(|most| taken < most).then_some(place)
+    /// Takes a place, or says how many there are.
+    fn enter(&self) -> Result<(), usize> {
+        if self.taken.fetch_add(1, Ordering::Relaxed) < self.most {
+            return Ok(());
+        }
+        self.leave();
+        Err(self.most)
     }
-}
 
-/// One call's place in a room, until dropped.
-#[derive(Debug)]
-struct Place(Arc<Room>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    fn leave(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// The right of one call to be here, until dropped.
+/// The right of one call to be here. It is kept by the call's ticket, which says what becomes of
+/// the call: [`Permit::begin`] once at most, [`Permit::leave`] once.
 #[derive(Debug)]
+#[must_use = "a permit that nobody gives back is a call that never ends"]
 pub struct Permit {
-    _server: Place,
-    _method: Option<Place>,
+    door: Arc<Admission>,
+    /// None for calls of a wire on which none can be refused: they only wait.
+    place: Option<Place>,
+}
+
+impl Permit {
+    /// The call waits no longer: it begins, or has ended before that.
+    pub(super) fn begin(&self) {
+        self.door.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The call has ended, and nobody runs it.
+    pub(super) fn leave(&self) {
+        if let Some(place) = self.place {
+            self.door.leave(place);
+        }
+    }
 }
 
 /// The door of one server.
 #[derive(Debug)]
 pub struct Admission {
     limits: Limits,
-    server: Arc<Room>,
+    server: Option<Room>,
     /// By service and method, where a method has a bound of its own.
-    methods: Vec<Vec<Option<Arc<Room>>>>,
+    methods: Vec<Vec<Option<Room>>>,
+    /// Calls that have not begun.
+    waiting: AtomicUsize,
 }
 
 impl Admission {
     /// A door with `limits`, and with the bounds of single methods by service and method.
     #[must_use]
     pub fn new(limits: Limits, methods: Vec<Vec<Option<usize>>>) -> Self {
-        let room = |most: Option<usize>| most.map(|most| Room::new(Some(most)));
+        let room = |most: Option<usize>| most.map(Room::new);
         Self {
-            server: Room::new(limits.concurrency),
+            server: room(limits.concurrency),
             limits,
             methods: methods
                 .into_iter()
                 .map(|service| service.into_iter().map(room).collect())
                 .collect(),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -87,30 +102,62 @@ impl Admission {
         &self.limits
     }
 
+    /// How many calls wait for a worker.
+    #[must_use]
+    pub fn waiting_calls(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    fn method(&self, place: Place) -> Option<&Room> {
+        self.methods.get(place.service)?.get(place.method)?.as_ref()
+    }
+
+    /// Lets a call in that cannot be refused.
+    pub fn admit(self: &Arc<Self>) -> Permit {
+        self.wait_at(None)
+    }
+
     /// Lets a call in.
     ///
     /// # Errors
     /// `RESOURCE_EXHAUSTED`, and which bound it is.
-    pub fn enter(&self, service: usize, method: usize) -> Result<Permit, Status> {
-        let full = |what: &str, most: usize| {
-            let text = format!("{what} runs {most} calls at once, its max_concurrency");
-            Status::new(Code::ResourceExhausted, text)
+    pub fn enter(self: &Arc<Self>, place: Place) -> Result<Permit, Status> {
+        let full = |text: String| Status::new(Code::ResourceExhausted, text);
+        let (waiting, most) = (self.waiting_calls(), self.limits.queued);
+        if waiting >= most {
+            let text = format!("{waiting} calls wait already, and max_queued_calls is {most}");
+            return Err(full(text));
+        }
+        let runs = |what: &str, most: usize| {
+            full(format!(
+                "{what} runs {most} calls at once, its max_concurrency"
+            ))
         };
-        let Some(server) = self.server.enter() else {
-            return Err(full("the server", self.limits.concurrency.unwrap_or(0)));
-        };
-        let room = self.methods.get(service).and_then(|all| all.get(method));
-        let method = match room {
-            None | Some(None) => None,
-            Some(Some(room)) => Some(
-                room.enter()
-                    .ok_or_else(|| full("the method", room.most.unwrap_or(0)))?,
-            ),
-        };
-        Ok(Permit {
-            _server: server,
-            _method: method,
-        })
+        if let Some(server) = &self.server {
+            server.enter().map_err(|most| runs("the server", most))?;
+        }
+        if let Some(method) = self.method(place)
+            && let Err(most) = method.enter()
+        {
+            if let Some(server) = &self.server {
+                server.leave();
+            }
+            return Err(runs("the method", most));
+        }
+        Ok(self.wait_at(Some(place)))
+    }
+
+    fn wait_at(self: &Arc<Self>, place: Option<Place>) -> Permit {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let door = Arc::clone(self);
+        Permit { door, place }
+    }
+
+    fn leave(&self, place: Place) {
+        let rooms = [self.server.as_ref(), self.method(place)];
+        for room in rooms.into_iter().flatten() {
+            room.leave();
+        }
     }
 }
 
@@ -118,37 +165,64 @@ impl Admission {
 mod tests {
     use super::*;
 
-    fn limits(concurrency: Option<usize>) -> Limits {
-        Limits {
+    const fn at(service: usize, method: usize) -> Place {
+        Place { service, method }
+    }
+
+    fn door(concurrency: Option<usize>, methods: Vec<Vec<Option<usize>>>) -> Arc<Admission> {
+        let limits = Limits {
             concurrency,
-            queued: 10,
+            queued: 3,
             queue_time: Duration::from_secs(1),
-        }
+        };
+        Arc::new(Admission::new(limits, methods))
+    }
+
+    fn refused(door: &Arc<Admission>, place: Place) -> String {
+        let status = door.enter(place).unwrap_err();
+        assert_eq!(status.code, Code::ResourceExhausted);
+        status.text
     }
 
     #[test]
-    fn a_call_keeps_its_place_until_its_permit_is_gone() {
-        let door = Admission::new(limits(Some(2)), Vec::new());
-        let first = door.enter(0, 0).unwrap();
-        let second = door.enter(0, 1).unwrap();
-        let refused = door.enter(0, 0).unwrap_err();
-        assert_eq!(refused.code, Code::ResourceExhausted);
-        assert!(refused.text.contains("the server runs 2"), "{refused}");
-        drop(first);
-        let third = door.enter(0, 0).unwrap();
-        assert!(door.enter(0, 0).is_err());
-        drop((second, third));
-        assert!(door.enter(0, 0).is_ok());
+    fn a_call_keeps_its_place_until_it_leaves() {
+        let door = door(Some(2), Vec::new());
+        let first = door.enter(at(0, 0)).unwrap();
+        let second = door.enter(at(0, 1)).unwrap();
+        assert!(refused(&door, at(0, 0)).contains("the server runs 2"));
+        first.leave();
+        let third = door.enter(at(0, 0)).unwrap();
+        assert!(door.enter(at(0, 0)).is_err());
+        for permit in [second, third] {
+            permit.begin();
+            permit.leave();
+        }
+        door.enter(at(0, 0)).unwrap().leave();
     }
 
     #[test]
     fn a_method_has_a_bound_of_its_own_and_takes_nothing_when_it_refuses() {
-        let door = Admission::new(limits(Some(2)), vec![vec![], vec![None, Some(1)]]);
-        let slow = door.enter(1, 1).unwrap();
-        let refused = door.enter(1, 1).unwrap_err();
-        assert!(refused.text.contains("the method runs 1"), "{refused}");
-        let other = door.enter(1, 0).unwrap();
-        drop((slow, other));
-        assert!(door.enter(1, 1).is_ok());
+        let door = door(Some(2), vec![vec![], vec![None, Some(1)]]);
+        let slow = door.enter(at(1, 1)).unwrap();
+        assert!(refused(&door, at(1, 1)).contains("the method runs 1"));
+        let other = door.enter(at(1, 0)).unwrap();
+        slow.leave();
+        other.leave();
+        door.enter(at(1, 1)).unwrap().leave();
+    }
+
+    #[test]
+    fn calls_wait_until_they_begin_and_those_that_cannot_be_refused_are_counted_too() {
+        let door = door(None, Vec::new());
+        let permits = [door.admit(), door.admit(), door.enter(at(0, 0)).unwrap()];
+        assert_eq!(door.waiting_calls(), 3);
+        assert!(refused(&door, at(0, 0)).contains("3 calls wait already"));
+        let more = door.admit();
+        for permit in permits {
+            permit.begin();
+        }
+        assert_eq!(door.waiting_calls(), 1);
+        more.begin();
+        assert_eq!(door.waiting_calls(), 0);
     }
 }

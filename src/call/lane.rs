@@ -215,21 +215,30 @@ impl Lane {
 
     /// Runs events for one visit; called by the worker that was given the lane.
     pub fn run(self: &Arc<Self>) {
-        self.mailbox().queued = false;
+        self.processor.begin();
         let _visit = Visit(self);
+        let mut mailbox = self.mailbox();
+        mailbox.queued = false;
         for _ in 0..TURN_EVENTS {
-            let Some((link, event)) = self.begin() else {
+            let Some((link, event)) = self.begin(mailbox) else {
                 break;
             };
-            let mut turn = Turn { lane: self };
+            let mut turn = Turn {
+                lane: self,
+                over: false,
+            };
             self.session.handle(&link, event, &mut turn);
+            // The next one begins under the same lock.
+            mailbox = turn.end();
         }
     }
 
     /// Takes the first event if it may begin. Where more may begin beside it, another worker comes
     /// for that: this one may be gone for long.
-    fn begin(self: &Arc<Self>) -> Option<(Arc<dyn Link>, Event)> {
-        let mut mailbox = self.mailbox();
+    fn begin(
+        self: &Arc<Self>,
+        mut mailbox: MutexGuard<'_, Mailbox>,
+    ) -> Option<(Arc<dyn Link>, Event)> {
         if !mailbox.is_ready() {
             return None;
         }
@@ -243,7 +252,6 @@ impl Lane {
             call.ticket.begin();
         }
         let reader = mailbox.wake_reader();
-        self.processor.begin();
         self.offer(mailbox);
         if let Some(reader) = reader {
             reader.wake();
@@ -317,6 +325,7 @@ struct Visit<'a>(&'a Arc<Lane>);
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
+        self.0.processor.end();
         self.0.offer(self.0.mailbox());
     }
 }
@@ -326,9 +335,16 @@ impl Drop for Visit<'_> {
 #[derive(Debug)]
 pub struct Turn<'a> {
     lane: &'a Arc<Lane>,
+    over: bool,
 }
 
-impl Turn<'_> {
+impl<'a> Turn<'a> {
+    fn end(mut self) -> MutexGuard<'a, Mailbox> {
+        self.over = true;
+        self.lane.processor.leave();
+        self.lane.end()
+    }
+
     /// Lets the turn go on until the hold is dropped; the worker goes elsewhere.
     pub fn hold(&mut self) -> Hold {
         // One more that must end.
@@ -341,9 +357,11 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.lane.processor.leave();
-        // What may begin now is for the visit to begin.
-        drop(self.lane.end());
+        if !self.over {
+            self.lane.processor.leave();
+            // What may begin now is for the visit to offer.
+            drop(self.lane.end());
+        }
     }
 }
 

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -21,26 +21,14 @@ use crate::call::Lane;
 /// How long a processor stays crowded after it was last seen that workers stood still.
 const CROWDED: Duration = Duration::from_millis(100);
 
-/// A call's place among those that wait, until dropped: it begins, or ends before that.
-#[derive(Debug)]
-pub struct Seat(Arc<AtomicUsize>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The queue of lanes that have something to run.
 #[derive(Debug, Default)]
 pub struct Processor {
     queue: Mutex<Queue>,
     filled: Condvar,
-    /// Calls that wait in all lanes together.
-    waiting: Arc<AtomicUsize>,
-    /// Events that workers began to run, so far.
-    begun: AtomicU64,
-    /// Events that workers have left, ended or held.
+    /// Workers that visit a lane.
+    at_work: AtomicU64,
+    /// Events that workers have left, ended or held, so far.
     left: AtomicU64,
 }
 
@@ -63,15 +51,15 @@ struct Queue {
 /// How far workers have come.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Progress {
-    begun: u64,
+    at_work: u64,
     left: u64,
 }
 
 impl Progress {
     /// Of the workers that were at work at `earlier`, how many are still at the same event.
     fn still_at_work_since(self, earlier: Self) -> u64 {
-        let then = earlier.begun.saturating_sub(earlier.left);
-        then.saturating_sub(self.left.saturating_sub(earlier.left))
+        let left = self.left.saturating_sub(earlier.left);
+        earlier.at_work.saturating_sub(left)
     }
 }
 
@@ -155,19 +143,6 @@ impl Processor {
         self.filled.notify_all();
     }
 
-    /// How many calls wait in all lanes together.
-    #[must_use]
-    pub fn waiting_calls(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
-    /// A seat for a call that will wait.
-    #[must_use]
-    pub fn seat(&self) -> Seat {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Seat(Arc::clone(&self.waiting))
-    }
-
     pub(super) fn enqueue(&self, lane: Arc<Lane>) {
         let mut queue = self.queue();
         queue.lanes.push_back(lane);
@@ -180,9 +155,14 @@ impl Processor {
         }
     }
 
-    /// A worker begins an event.
+    /// A worker begins to visit a lane.
     pub(super) fn begin(&self) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.at_work.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A visit ends.
+    pub(super) fn end(&self) {
+        self.at_work.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A worker leaves an event.
@@ -202,7 +182,7 @@ impl Processor {
         let mut queue = self.queue();
         let progress = Progress {
             left: self.left.load(Ordering::Relaxed),
-            begun: self.begun.load(Ordering::Relaxed),
+            at_work: self.at_work.load(Ordering::Relaxed),
         };
         let earlier = mem::replace(&mut queue.seen, progress);
         let stands = !queue.lanes.is_empty() && earlier == progress;

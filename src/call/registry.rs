@@ -34,8 +34,9 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Registry {
     services: Vec<Arc<ServiceSchema>>,
-    by_full_name: HashMap<String, usize>,
-    by_bare_name: HashMap<String, usize>,
+    /// Names as they come: no protocol promises UTF-8.
+    by_full_name: HashMap<Vec<u8>, usize>,
+    by_bare_name: HashMap<Vec<u8>, usize>,
     /// The service that wires without service names mean.
     nameless: Option<usize>,
 }
@@ -54,10 +55,10 @@ impl Registry {
         nameless: Option<usize>,
     ) -> Result<Self, Ambiguous> {
         let mut by_full_name = HashMap::new();
-        let mut by_bare_name = HashMap::<String, usize>::new();
+        let mut by_bare_name = HashMap::<Vec<u8>, usize>::new();
         for (place, service) in services.iter().enumerate() {
             let full = service.methods().service();
-            let other = by_bare_name.insert(bare(full).to_owned(), place);
+            let other = by_bare_name.insert(bare(full).into(), place);
             if let Some(first) = other.and_then(|other| services.get(other)) {
                 return Err(Ambiguous {
                     bare: bare(full).to_owned(),
@@ -65,7 +66,7 @@ impl Registry {
                     second: full.to_owned(),
                 });
             }
-            by_full_name.insert(full.to_owned(), place);
+            by_full_name.insert(full.into(), place);
         }
         Ok(Self {
             services,
@@ -119,12 +120,10 @@ impl Registry {
         } else {
             &self.by_bare_name
         };
-        let place = find(names, service);
+        let place = names.get(service).copied();
         if let Some(service) = place {
-            let names = str::from_utf8(method).ok();
-            if let Some(method) =
-                names.and_then(|name| self.table(service).and_then(|table| table.index_of(name)))
-            {
+            let table = self.table(service);
+            if let Some(method) = table.and_then(|table| table.index_of(method)) {
                 return Ok(Place { service, method });
             }
         }
@@ -139,7 +138,7 @@ impl Registry {
     }
 
     fn by_place(&self, service: &[u8], index: i32) -> Result<Place, Refusal> {
-        let place = find(&self.by_bare_name, service).and_then(|service| {
+        let place = self.by_bare_name.get(service).copied().and_then(|service| {
             let method = usize::try_from(index).ok()?;
             let methods = self.table(service)?.methods().len();
             (method < methods).then_some(Place { service, method })
@@ -149,10 +148,6 @@ impl Registry {
             method: index.to_string(),
         })
     }
-}
-
-fn find(names: &HashMap<String, usize>, name: &[u8]) -> Option<usize> {
-    names.get(str::from_utf8(name).ok()?).copied()
 }
 
 #[cfg(test)]
@@ -172,8 +167,8 @@ mod tests {
 
     fn name(service: &'static str, method: &'static str) -> Target {
         Target::Name {
-            service: service.into(),
-            method: method.into(),
+            service: service.as_bytes().into(),
+            method: method.as_bytes().into(),
         }
     }
 

@@ -8,9 +8,11 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use crate::call::{CloseReason, Outbound, Place, Registry, ReplyTo, Ticket, TlsInfo, Turn, Waiter};
+use crate::call::{
+    CloseReason, Outbound, Place, Registry, ReplyTo, Tally, Ticket, TlsInfo, Turn, Waiter,
+};
 use crate::status::{Code, Status};
-use crate::wire::{Extras, Payload, Traits};
+use crate::wire::{Body, Extras, Payload, Traits};
 
 /// One call as it came in.
 #[derive(Debug)]
@@ -33,8 +35,14 @@ impl Call {
     }
 }
 
-/// An answer: the response or how the call failed, and what goes beside it.
-pub type Reply = (Result<Payload, Status>, Extras);
+/// An answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Reply<'a> {
+    /// The response, or how the call failed.
+    pub outcome: Result<Body<'a>, &'a Status>,
+    /// What goes beside it.
+    pub extras: &'a Extras,
+}
 
 /// What happens to a session, in the order in which it happened on the connection.
 #[derive(Debug)]
@@ -94,7 +102,10 @@ pub trait Link: fmt::Debug + Send + Sync + 'static {
 
     /// Says how a call ended; `None` when nothing is to be said. Once for each ticket. Gives the
     /// code of the failure that was said instead, where the wire cannot carry the answer.
-    fn answer(&self, to: ReplyTo, answer: Option<Reply>) -> Option<Code>;
+    fn answer(&self, to: ReplyTo, answer: Option<Reply<'_>>) -> Option<Code>;
+
+    /// Who counts how calls that came by it end.
+    fn tally(&self) -> &dyn Tally;
 
     /// Whether calls can still be sent.
     fn is_open(&self) -> bool;

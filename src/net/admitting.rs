@@ -1,6 +1,5 @@
 //! The way of a call from its frame into a lane, or back to its caller with the reason why not.
 
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -8,21 +7,59 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::call::{
-    Call, CloseKind, CloseReason, Event, Greeting, Lane, Level, Link, Permit, Place, Registry,
-    RejectReason, ReplyTo, Tally, Ticket,
+    Admission, Call, CloseKind, CloseReason, Event, Greeting, Lane, Level, Link, Permit, Place,
+    Registry, RejectReason, ReplyTo, Ticket,
 };
 use crate::net::connection::{Connection, Role};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
-use crate::wire::{CallFrame, Extras, Payload};
-
-/// Bytes up to which a request or an attachment is copied out of the buffer it came in.
-const SMALL_BYTES: usize = 2 * 1024;
+use crate::wire::{BodyFault, CallFrame, Extras, Payload, Target};
 
 /// Bytes of the calls that wait on one connection above which more are refused.
 const WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// Calls that wait at a channel with `service=` above which more are refused.
 const WAITING_CALLS: usize = 1024;
+
+/// The calls of one read.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    /// When they came.
+    arrived: Instant,
+    lane: &'a Lane,
+    /// What waited in the lane before; looked up when somebody asks.
+    waiting: Option<(usize, usize)>,
+    /// Those that were let in.
+    pub(super) calls: Vec<Event>,
+}
+
+impl<'a> Batch<'a> {
+    /// Calls that came now, for `lane`.
+    pub(super) fn new(lane: &'a Lane) -> Self {
+        Self {
+            arrived: Instant::now(),
+            lane,
+            waiting: None,
+            calls: Vec::new(),
+        }
+    }
+
+    /// The calls and the bytes that wait in the lane, if these are too much to let more of them in.
+    fn too_much(&mut self, bounds_calls: bool) -> Option<(usize, usize)> {
+        let much = |&(calls, bytes): &(usize, usize)| {
+            bytes > WAITING_BYTES || bounds_calls && calls >= WAITING_CALLS
+        };
+        let waiting = *self.waiting.get_or_insert_with(|| {
+            let waiting = self.lane.waiting();
+            // Calls that have ended since are looked for when it matters.
+            if much(&waiting) {
+                self.lane.waiting_swept()
+            } else {
+                waiting
+            }
+        });
+        Some(waiting).filter(much)
+    }
+}
 
 /// Why a call is not let in: what it is counted under, and what its caller is told.
 type NotAdmitted = (RejectReason, Status);
@@ -88,15 +125,21 @@ impl Connection {
         self: &Arc<Self>,
         frame: CallFrame,
         registry: &Registry,
-        lane: &Lane,
+        batch: &mut Batch<'_>,
     ) -> Result<Option<Call>, CloseReason> {
-        let (id, timeout) = (frame.id, frame.timeout);
+        let CallFrame {
+            target,
+            id,
+            timeout,
+            body,
+            extras,
+        } = frame;
         if !self.traits().failures && self.answers() && self.answering.is_finishing() {
             // Nobody can be told: the end of the stream, which comes after the last answer, says it.
             self.terms.counters.rejected(RejectReason::Stopping);
             return Ok(None);
         }
-        let (place, body, permit) = match self.examine(&frame, registry, lane) {
+        let (place, body, permit) = match self.examine(&target, body, registry, batch) {
             Ok(examined) => examined,
             Err((reason, status)) if self.traits().failures => {
                 self.terms.counters.rejected(reason);
@@ -112,28 +155,24 @@ impl Connection {
                 return Err(CloseReason::new(CloseKind::Rejected(reason), status.text));
             }
         };
-        let arrived = Instant::now();
-        let number = if self.answers() {
-            self.answering.number()
-        } else {
-            0
-        };
-        let to = ReplyTo { id, number };
-        let link: Arc<dyn Link> = Arc::clone(self) as _;
-        let tally: Arc<dyn Tally> = Arc::clone(&self.terms.counters) as _;
+        let arrived = batch.arrived;
         let deadline = timeout.and_then(|timeout| arrived.checked_add(timeout));
-        let rights = (permit, lane.processor().seat());
-        let ticket = Arc::new(Ticket::new(link, tally, to, arrived, deadline, rights));
-        if self.answers() && self.answering.watch(number, &ticket) {
-            self.sooner.notify_one();
-        }
+        let link: Arc<dyn Link> = Arc::clone(self) as _;
+        let ticket = |to| Ticket::new(link, to, arrived, deadline, permit);
+        let ticket = if self.answers() {
+            let (ticket, next) = self.answering.watch(id, deadline, ticket);
+            if next {
+                self.sooner.notify_one();
+            }
+            ticket
+        } else {
+            let (place, turn) = (0, 0);
+            Arc::new(ticket(ReplyTo { id, place, turn }))
+        };
         Ok(Some(Call {
             place,
-            body: Payload {
-                bytes: owned(body.bytes),
-                ..body
-            },
-            extras: kept(frame.extras),
+            body,
+            extras: kept(extras),
             ticket,
         }))
     }
@@ -147,54 +186,36 @@ impl Connection {
 
     fn examine(
         &self,
-        frame: &CallFrame,
+        target: &Target,
+        body: Result<Payload, BodyFault>,
         registry: &Registry,
-        lane: &Lane,
+        batch: &mut Batch<'_>,
     ) -> Result<(Place, Payload, Option<Permit>), NotAdmitted> {
         let place = registry
-            .resolve(&frame.target)
+            .resolve(target)
             .map_err(|refusal| (RejectReason::UnknownMethod, refusal.status()))?;
-        let body = frame.body.clone().map_err(|fault| {
+        let body = body.map_err(|fault| {
             let status = Status::new(Code::InvalidArgument, fault.to_string());
             (RejectReason::BadBody, status.with_native(errno::EREQUEST))
         })?;
+        let admission = match &self.terms.role {
+            Role::Server { admission, .. } => Some(admission),
+            Role::Caller { .. } => None,
+        };
         if !self.traits().failures {
-            return Ok((place, body, None));
+            return Ok((place, body, admission.map(Admission::admit)));
         }
         if let Some(why) = self.answering.takes_no_calls() {
             let status = Status::new(Code::Unavailable, why);
             return Err((RejectReason::Stopping, status.with_native(errno::ELOGOFF)));
         }
         let full = |status: Status| (RejectReason::Overload, status.with_native(errno::ELIMIT));
-        let caller = matches!(self.terms.role, Role::Caller { .. });
-        let too_much = |(calls, bytes)| bytes > WAITING_BYTES || caller && calls >= WAITING_CALLS;
-        // Calls that have ended since are looked for when it matters.
-        if too_much(lane.waiting())
-            && let (calls, bytes) = lane.waiting_swept()
-            && too_much((calls, bytes))
-        {
+        if let Some((calls, bytes)) = batch.too_much(admission.is_none()) {
             let text = format!("{calls} calls with {bytes} bytes wait on this connection already");
             return Err(full(Status::new(Code::ResourceExhausted, text)));
         }
-        let Role::Server { admission, .. } = &self.terms.role else {
-            return Ok((place, body, None));
-        };
-        let (waiting, most) = (lane.processor().waiting_calls(), admission.limits().queued);
-        if waiting >= most {
-            let text = format!("{waiting} calls wait already, and max_queued_calls is {most}");
-            return Err(full(Status::new(Code::ResourceExhausted, text)));
-        }
-        let permit = admission.enter(place.service, place.method).map_err(full)?;
-        Ok((place, body, Some(permit)))
-    }
-}
-
-/// Few bytes that wait must not hold on to the whole buffer they came in.
-fn owned(bytes: Bytes) -> Bytes {
-    if bytes.len() <= SMALL_BYTES {
-        Bytes::copy_from_slice(&bytes)
-    } else {
-        bytes
+        let permit = admission.map(|door| door.enter(place)).transpose();
+        Ok((place, body, permit.map_err(full)?))
     }
 }
 
@@ -202,7 +223,6 @@ fn owned(bytes: Bytes) -> Bytes {
 fn kept(mut extras: Extras) -> Extras {
     if extras.parts().is_some() {
         let parts = extras.parts_mut();
-        parts.attachment = owned(mem::take(&mut parts.attachment));
         // Who calls was asked before the call was let in.
         parts.credential = Bytes::new();
     }

@@ -1,13 +1,11 @@
 //! The calls that came in and are still to be answered, and the answers on their way out.
 
 use std::collections::VecDeque;
-use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
-use bytes::Bytes;
-use foldhash::HashMap;
+use slab::Slab;
 
 use crate::call::{
     CloseKind, CloseReason, Deadlines, GOAWAY, Level, Link as _, Reply, ReplyTo, Ticket,
@@ -18,22 +16,52 @@ use crate::net::cork::holds_back;
 use crate::net::outgoing::{Accepted, Chunks, Kind, Outgoing, UNWRITTEN_BYTES};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
-use crate::wire::{Answers, Extras, Head, OutgoingReply, Payload, Traits};
+use crate::wire::{Answers, Extras, Head, OutgoingReply, Traits};
 
 /// Bytes of text that a failure carries; what quotes its request may be of any length.
 const FAILURE_BYTES: usize = 16 * 1024;
 
 /// Answers that may wait for their turn before nothing more is read and no call begins.
 const READY_ANSWERS: usize = 1024;
+/// Room for open calls that an idle connection keeps.
+const SPARE_TICKETS: usize = 16;
 /// Unwritten bytes above which a caller refuses no more calls and ends the connection.
 const REFUSED_BYTES: usize = 4 * UNWRITTEN_BYTES;
 
 /// An answer ready to be written.
 #[derive(Debug)]
-struct Made {
+struct Made<'a> {
     head: Head,
-    body: Bytes,
-    extras: Extras,
+    body: &'a [u8],
+    tail: &'a [u8],
+}
+
+/// One that waits for its turn.
+#[derive(Debug)]
+struct Kept {
+    head: Head,
+    body: Box<[u8]>,
+    tail: Box<[u8]>,
+}
+
+impl Made<'_> {
+    fn kept(self) -> Kept {
+        Kept {
+            head: self.head,
+            body: self.body.into(),
+            tail: self.tail.into(),
+        }
+    }
+}
+
+impl Kept {
+    fn made(&self) -> Made<'_> {
+        Made {
+            head: self.head.clone(),
+            body: &self.body,
+            tail: &self.tail,
+        }
+    }
 }
 
 /// A call that is still to be answered.
@@ -45,16 +73,13 @@ struct Watched {
 
 #[derive(Debug, Default)]
 struct Tickets {
-    last: u64,
-    open: HashMap<u64, Watched>,
-    deadlines: Deadlines<u64>,
+    open: Slab<Watched>,
+    deadlines: Deadlines<usize>,
+    /// How many calls had a turn, where answers leave in the order of the calls.
+    turns: u64,
     /// Where answers leave in the order of the calls: those calls, with the answers that are
     /// ready before their turn.
-    order: VecDeque<(u64, Option<Made>)>,
-    /// The write side is to be closed once all is answered.
-    finishing: bool,
-    /// The server stops: no new calls.
-    stopping: bool,
+    order: VecDeque<(u64, Option<Kept>)>,
 }
 
 /// The answering half of a connection's state.
@@ -66,6 +91,10 @@ pub(super) struct Answering {
     ready: AtomicUsize,
     /// Bytes of these.
     ready_bytes: AtomicUsize,
+    /// The write side is to be closed once all is answered; changed under the lock of the tickets.
+    finishing: AtomicBool,
+    /// The server stops: no new calls.
+    stopping: AtomicBool,
     answers: Answers,
 }
 
@@ -75,6 +104,8 @@ impl Answering {
             tickets: Mutex::default(),
             ready: AtomicUsize::new(0),
             ready_bytes: AtomicUsize::new(0),
+            finishing: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             answers: traits.answers,
         }
     }
@@ -85,24 +116,32 @@ impl Answering {
             || self.ready_bytes.load(Ordering::Relaxed) > UNWRITTEN_BYTES / part
     }
 
-    /// A number for a call that came in.
-    pub(super) fn number(&self) -> u64 {
+    /// Keeps an eye on a call, whose ticket `ticket` makes when it is told where its answer goes.
+    /// Also says whether its deadline is now the next one.
+    pub(super) fn watch(
+        &self,
+        id: Option<u64>,
+        deadline: Option<Instant>,
+        ticket: impl FnOnce(ReplyTo) -> Ticket,
+    ) -> (Arc<Ticket>, bool) {
         let mut tickets = locked(&self.tickets);
-        tickets.last += 1;
-        let number = tickets.last;
-        if self.answers == Answers::InOrder {
-            tickets.order.push_back((number, None));
-        }
-        number
-    }
-
-    /// Keeps an eye on a call; says whether its deadline is now the next one.
-    pub(super) fn watch(&self, number: u64, ticket: &Arc<Ticket>) -> bool {
-        let mut tickets = locked(&self.tickets);
-        let deadline = ticket.deadline();
-        let ticket = Arc::downgrade(ticket);
-        tickets.open.insert(number, Watched { ticket, deadline });
-        deadline.is_some_and(|deadline| tickets.deadlines.insert(deadline, number))
+        let turn = if self.answers == Answers::InOrder {
+            tickets.turns += 1;
+            let turn = tickets.turns;
+            tickets.order.push_back((turn, None));
+            turn
+        } else {
+            0
+        };
+        let entry = tickets.open.vacant_entry();
+        let place = entry.key();
+        let ticket = Arc::new(ticket(ReplyTo { id, place, turn }));
+        entry.insert(Watched {
+            ticket: Arc::downgrade(&ticket),
+            deadline,
+        });
+        let next = deadline.is_some_and(|deadline| tickets.deadlines.insert(deadline, place));
+        (ticket, next)
     }
 
     /// How many calls are unanswered.
@@ -117,27 +156,26 @@ impl Answering {
 
     /// Whether the write side may be closed now; else it is when the last call is answered.
     pub(super) fn finish_when_empty(&self) -> bool {
-        let mut tickets = locked(&self.tickets);
-        tickets.finishing = true;
+        let tickets = locked(&self.tickets);
+        self.finishing.store(true, Ordering::Release);
         tickets.open.is_empty()
     }
 
     /// Takes no new calls; says whether it did until now.
     pub(super) fn stop(&self) -> bool {
-        !mem::replace(&mut locked(&self.tickets).stopping, true)
+        !self.stopping.swap(true, Ordering::AcqRel)
     }
 
     /// Whether the write side is to be closed once all is answered.
     pub(super) fn is_finishing(&self) -> bool {
-        locked(&self.tickets).finishing
+        self.finishing.load(Ordering::Acquire)
     }
 
     /// Why new calls are refused, if they are.
     pub(super) fn takes_no_calls(&self) -> Option<&'static str> {
-        let tickets = locked(&self.tickets);
-        if tickets.stopping {
+        if self.stopping.load(Ordering::Acquire) {
             Some("the server stops")
-        } else if tickets.finishing {
+        } else if self.is_finishing() {
             Some("this connection is being closed")
         } else {
             None
@@ -151,12 +189,12 @@ impl Connection {
         loop {
             let due = {
                 let mut tickets = locked(&self.answering.tickets);
-                let Some(number) = tickets.deadlines.pop_due(now) else {
+                let Some(place) = tickets.deadlines.pop_due(now) else {
                     return;
                 };
                 tickets
                     .open
-                    .get(&number)
+                    .get(place)
                     .and_then(|call| call.ticket.upgrade())
             };
             if let Some(ticket) = due {
@@ -169,8 +207,8 @@ impl Connection {
     pub(super) fn lose_tickets(&self) {
         let open: Vec<_> = locked(&self.answering.tickets)
             .open
-            .values()
-            .filter_map(|call| call.ticket.upgrade())
+            .iter()
+            .filter_map(|(_, call)| call.ticket.upgrade())
             .collect();
         for ticket in open {
             ticket.lose();
@@ -179,32 +217,34 @@ impl Connection {
 
     /// Says how a call ended, and takes it off the list. Gives the code of the failure that was
     /// said instead of the answer.
-    pub(super) fn settle(&self, to: ReplyTo, answer: Option<Reply>) -> Option<Code> {
-        let mut replaced = None;
+    pub(super) fn settle(&self, to: ReplyTo, answer: Option<Reply<'_>>) -> Option<Code> {
         if self.answering.answers == Answers::Never {
-            return replaced;
+            return None;
         }
-        if let Some((outcome, extras)) = answer {
-            let made = self.made(to.id, outcome, extras, &mut replaced);
-            if let Some(made) = made {
-                match self.answering.answers {
-                    Answers::InOrder => self.write_in_turn(to.number, made),
-                    _ => self.write_reply(&made),
-                }
+        let mut replaced = None;
+        if let Some(reply) = answer
+            && let Some(made) = self.made(to.id, reply, &mut replaced)
+        {
+            match self.answering.answers {
+                Answers::InOrder => self.write_in_turn(to.turn, made.kept()),
+                _ => self.write_reply(&made),
             }
         }
-        self.forget(to.number);
+        self.forget(to.place);
         replaced
     }
 
-    fn forget(&self, number: u64) {
+    fn forget(&self, place: usize) {
         let mut tickets = locked(&self.answering.tickets);
-        if let Some(call) = tickets.open.remove(&number)
+        if let Some(call) = tickets.open.try_remove(place)
             && let Some(deadline) = call.deadline
         {
-            tickets.deadlines.remove(deadline, number);
+            tickets.deadlines.remove(deadline, place);
         }
-        let finish = tickets.finishing && tickets.open.is_empty();
+        if tickets.open.capacity() > SPARE_TICKETS && tickets.open.is_empty() {
+            tickets.open = Slab::new();
+        }
+        let finish = self.answering.is_finishing() && tickets.open.is_empty();
         drop(tickets);
         if finish {
             locked(&self.outgoing).finish();
@@ -214,7 +254,7 @@ impl Connection {
 
     /// Answers a call that was not let in.
     pub(super) fn refuse(&self, id: Option<u64>, status: &Status) {
-        if let Some(made) = self.made_failure(id, status, &Extras::default()) {
+        if let Some(made) = self.made_failure(id, status, &Extras::NONE) {
             self.write_reply(&made);
         }
     }
@@ -238,7 +278,7 @@ impl Connection {
         }
     }
 
-    fn write_in_turn(&self, number: u64, made: Made) {
+    fn write_in_turn(&self, turn: u64, made: Kept) {
         let Answering {
             tickets,
             ready,
@@ -246,9 +286,9 @@ impl Connection {
             ..
         } = &self.answering;
         let mut tickets = locked(tickets);
-        // The numbers of those that wait follow one another.
+        // The turns of those that wait follow one another.
         let first = tickets.order.front().map_or(0, |&(first, _)| first);
-        let place = usize::try_from(number.wrapping_sub(first)).unwrap_or(usize::MAX);
+        let place = usize::try_from(turn.wrapping_sub(first)).unwrap_or(usize::MAX);
         if let Some((_, place)) = tickets.order.get_mut(place) {
             ready.fetch_add(1, Ordering::Relaxed);
             ready_bytes.fetch_add(made.body.len(), Ordering::Relaxed);
@@ -259,7 +299,7 @@ impl Connection {
             if let Some((_, Some(made))) = tickets.order.pop_front() {
                 ready.fetch_sub(1, Ordering::Relaxed);
                 ready_bytes.fetch_sub(made.body.len(), Ordering::Relaxed);
-                self.write_reply(&made);
+                self.write_reply(&made.made());
             }
         }
         self.pace(&locked(&self.outgoing));
@@ -287,40 +327,40 @@ impl Connection {
 
     /// Makes the frame of an answer. What the wire cannot carry becomes a failure; where it cannot
     /// carry failures either, the connection ends.
-    fn made(
+    fn made<'a>(
         &self,
         id: Option<u64>,
-        outcome: Result<Payload, Status>,
-        extras: Extras,
+        Reply { outcome, extras }: Reply<'a>,
         replaced: &mut Option<Code>,
-    ) -> Option<Made> {
-        let codec = &self.terms.codec;
+    ) -> Option<Made<'a>> {
+        let unsent;
         let status = match outcome {
             Ok(body) => {
                 let reply = OutgoingReply {
                     id,
-                    outcome: Ok(&body),
-                    extras: &extras,
+                    outcome,
+                    extras,
                 };
-                match codec.reply_head(&reply) {
+                match self.terms.codec.reply_head(&reply) {
                     Ok(head) => {
                         return Some(Made {
                             head,
                             body: body.bytes,
-                            extras,
+                            tail: extras.attachment(),
                         });
                     }
                     Err(error) => {
                         *replaced = Some(Code::Internal);
                         let text = format!("the response cannot be sent: {error}");
                         self.log(Level::Error, "answer failed", &format!(" text={text:?}"));
-                        Status::new(Code::Internal, text).with_native(errno::ERESPONSE)
+                        unsent = Status::new(Code::Internal, text).with_native(errno::ERESPONSE);
+                        &unsent
                     }
                 }
             }
             Err(status) => status,
         };
-        let made = self.made_failure(id, &status, &extras);
+        let made = self.made_failure(id, status, extras);
         if made.is_none() {
             let text = format!("a call failed, which this wire cannot say: {status}");
             self.abort(CloseReason::new(CloseKind::CallFailed, text));
@@ -329,7 +369,12 @@ impl Connection {
     }
 
     /// The frame of a failure. What cannot go beside it is left out: the failure itself matters.
-    fn made_failure(&self, id: Option<u64>, status: &Status, extras: &Extras) -> Option<Made> {
+    fn made_failure(
+        &self,
+        id: Option<u64>,
+        status: &Status,
+        extras: &Extras,
+    ) -> Option<Made<'static>> {
         let status = &status.clone().shortened(FAILURE_BYTES);
         let head = |extras: &Extras| {
             let outcome = Err(status);
@@ -340,19 +385,19 @@ impl Connection {
             };
             self.terms.codec.reply_head(&reply).ok()
         };
-        let head = head(extras).or_else(|| head(&Extras::default()))?;
+        let head = head(extras).or_else(|| head(&Extras::NONE))?;
         Some(Made {
             head,
-            body: Bytes::new(),
-            extras: Extras::default(),
+            body: &[],
+            tail: &[],
         })
     }
 
-    fn write_reply(&self, reply: &Made) {
+    fn write_reply(&self, reply: &Made<'_>) {
         let frame = Chunks {
             head: reply.head.as_slice(),
-            body: &reply.body,
-            tail: reply.extras.attachment(),
+            body: reply.body,
+            tail: reply.tail,
             kind: Kind::Reply,
         };
         let (accepted, written) = {

@@ -17,7 +17,7 @@ use crate::net::cork::holds_back;
 use crate::net::outgoing::{Accepted, Chunks, Kind, Outgoing};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
-use crate::wire::{Answers, EncodeError, Extras, OutgoingCall, ReplyFrame, Traits};
+use crate::wire::{Answers, Body, EncodeError, Extras, OutgoingCall, ReplyFrame, Traits};
 
 /// Calls of one connection that may wait for their answers.
 const PENDING_CALLS: usize = 65_536;
@@ -266,7 +266,7 @@ impl Connection {
                 method: &call.method,
                 id: Some(id),
                 timeout,
-                body: &call.body,
+                body: Body::from(&call.body),
                 extras,
             })
             .map_err(invalid)?;

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, SetOnce};
 
 use crate::call::{
     Admission, CloseReason, Ended, Journal, Lane, Level, Link, LossListener, Outbound, Registry,
-    Reply, ReplyTo, TlsInfo, Waiter,
+    Reply, ReplyTo, Tally, TlsInfo, Waiter,
 };
 use crate::metrics::Counters;
 use crate::net::Stream;
@@ -367,8 +367,12 @@ impl Link for Connection {
         self.cancel_call(number);
     }
 
-    fn answer(&self, to: ReplyTo, answer: Option<Reply>) -> Option<Code> {
+    fn answer(&self, to: ReplyTo, answer: Option<Reply<'_>>) -> Option<Code> {
         self.settle(to, answer)
+    }
+
+    fn tally(&self) -> &dyn Tally {
+        &*self.terms.counters
     }
 
     fn is_open(&self) -> bool {

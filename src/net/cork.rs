@@ -23,6 +23,14 @@ pub fn hold_back(holds: bool) {
     HOLDS_BACK.set(holds);
 }
 
+/// Does `work`, whose frames are held back; somebody will flush them.
+pub fn holding_back<T>(work: impl FnOnce() -> T) -> T {
+    let before = HOLDS_BACK.replace(true);
+    let done = work();
+    HOLDS_BACK.set(before);
+    done
+}
+
 /// The connections of one runtime that have something held back.
 #[derive(Debug, Default)]
 pub(super) struct Cork {

@@ -10,7 +10,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Runtime};
 use tokio::select;
 use tokio::sync::{Notify, SetOnce};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::call::Processor;
 use crate::net::connection::{Connection, locked};
@@ -45,6 +45,12 @@ pub struct Driver {
     attended: AtomicBool,
     /// Tells it to leave that to a guest.
     recall: Notify,
+    /// Tells it to drive at once.
+    wanted: AtomicBool,
+    /// Threads that wait for one answer each.
+    waiting: AtomicUsize,
+    /// Calls under way whose end nobody waits for: a callback is told, or an event loop.
+    expected: AtomicUsize,
     /// No ticks, until stirred.
     dozing: AtomicBool,
     /// Tells the I/O thread that, while it drives; otherwise it is unparked.
@@ -64,6 +70,9 @@ impl Driver {
             outings: AtomicU64::new(0),
             attended: AtomicBool::new(false),
             recall: Notify::new(),
+            wanted: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            expected: AtomicUsize::new(0),
             dozing: AtomicBool::new(false),
             stirred: Notify::new(),
             thread: OnceLock::new(),
@@ -129,6 +138,51 @@ impl Driver {
         self.outings.fetch_add(1, Ordering::SeqCst);
         self.stir();
         output
+    }
+
+    /// The same, at most for `time`, on a thread that runs callbacks. Where there are workers, it
+    /// leaves that to them.
+    pub fn drive_between<F: Future>(&self, until: F, time: Duration) {
+        if !self.has_workers() {
+            self.drive(async { timeout(time, until).await });
+        }
+    }
+
+    /// Drives until `until` is ready, at most for `time`, on a thread that waits for that and for
+    /// nothing else. False when somebody else does or will: workers do, and so does the I/O thread
+    /// where more than this thread waits for something.
+    pub fn drive_alone<F: Future>(&self, until: F, time: Duration) -> bool {
+        let alone = self.waiting.fetch_add(1, Ordering::SeqCst) == 0
+            && self.expected.load(Ordering::SeqCst) == 0
+            && !self.has_workers();
+        // Made there, since it needs the runtime's clock.
+        let until = async { timeout(time, until).await };
+        let drove = alone && self.drive(until).is_some();
+        let left = self.waiting.fetch_sub(1, Ordering::SeqCst) - 1;
+        if !drove || left > 0 || self.expected.load(Ordering::SeqCst) > 0 {
+            self.attend_now();
+        }
+        drove
+    }
+
+    /// A call begins, or ends, whose end nobody waits for.
+    pub fn expect(&self, begins: bool) {
+        if begins {
+            self.expected.fetch_add(1, Ordering::SeqCst);
+        } else {
+            self.expected.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Has the I/O thread drive at once unless somebody does.
+    fn attend_now(&self) {
+        let driven = || self.guest.load(Ordering::SeqCst) || self.attended.load(Ordering::SeqCst);
+        if !driven()
+            && !self.wanted.swap(true, Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
     }
 
     async fn is_closed(&self) {
@@ -197,6 +251,9 @@ impl Driver {
             quiet = self.tick(quiet);
             let outings = self.outings.load(Ordering::SeqCst);
             let drives = self.guest.load(Ordering::SeqCst);
+            if self.wanted.swap(false, Ordering::SeqCst) && !drives {
+                return;
+            }
             if outings != seen {
                 (quiet, away) = (0, false);
             }
@@ -230,6 +287,13 @@ impl Driver {
 
     fn is_quiet(&self) -> bool {
         self.cork.is_empty() && self.watched().iter().all(|processor| processor.is_quiet())
+    }
+
+    fn has_workers(&self) -> bool {
+        let processors = locked(&self.processors);
+        processors
+            .iter()
+            .any(|processor| processor.strong_count() > 0)
     }
 
     fn watched(&self) -> Vec<Arc<Processor>> {

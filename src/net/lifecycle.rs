@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::call::{CloseKind, CloseReason, Event, Lane, Level, Link, RejectReason};
 use crate::metrics::Counters;
 use crate::net::Stream;
+use crate::net::admitting::Batch;
 use crate::net::connection::{Connection, Role};
 use crate::net::outgoing::Left;
 use crate::net::tls;
@@ -221,11 +222,11 @@ impl Connection {
             self.registry.wait().await;
         }
         loop {
-            let mut events = Vec::new();
-            let cut = self.cut(&mut buffer, lane, link, &mut events).await;
+            let mut batch = Batch::new(lane);
+            let cut = self.cut(&mut buffer, lane, link, &mut batch).await;
             let cut = self.unless_tls(cut, &buffer);
-            Counters::add(&self.terms.counters.calls_received, events.len());
-            lane.push(link, events);
+            Counters::add(&self.terms.counters.calls_received, batch.calls.len());
+            lane.push(link, batch.calls);
             cut?;
             if buffer.is_empty() {
                 // An idle connection keeps no buffer.
@@ -304,7 +305,7 @@ impl Connection {
         buffer: &mut BytesMut,
         lane: &Arc<Lane>,
         link: &Arc<dyn Link>,
-        events: &mut Vec<Event>,
+        batch: &mut Batch<'_>,
     ) -> Result<(), CloseReason> {
         loop {
             let decoded = self.terms.codec.decode(self.reads(), buffer);
@@ -324,14 +325,17 @@ impl Connection {
                         self.be_greeted(&mut call.extras);
                         self.open(lane, link);
                     }
-                    let registry = self.registry.wait().await;
+                    let registry = match self.registry.get() {
+                        Some(registry) => registry,
+                        None => self.registry.wait().await,
+                    };
                     if first && let Err(status) = self.authenticate(&call.extras, lane, link).await
                     {
                         self.turn_away(call.id, status);
                         continue;
                     }
-                    if let Some(admitted) = self.admit(call, registry, lane)? {
-                        events.push(Event::Call(admitted));
+                    if let Some(admitted) = self.admit(call, registry, batch)? {
+                        batch.calls.push(Event::Call(admitted));
                     }
                 }
             }

@@ -19,7 +19,7 @@ mod socket;
 mod stream;
 pub mod tls;
 
-pub use cork::hold_back;
+pub use cork::{hold_back, holding_back};
 pub use crew::{Crew, Worker};
 pub use driver::Driver;
 pub use runtime::Runtime;

@@ -109,9 +109,9 @@ pub(super) fn packed(
 }
 
 /// The bytes of a message that came, inflated to at most `limit` bytes.
-pub(super) fn opened(py: Python<'_>, body: &Payload, limit: usize) -> Result<Bytes, String> {
+pub(super) fn opened(py: Python<'_>, body: Payload, limit: usize) -> Result<Bytes, String> {
     if body.compression == Compression::None {
-        return Ok(body.bytes.clone());
+        return Ok(body.bytes);
     }
     py.detach(|| compress::inflate(body.compression, &body.bytes, limit))
         .map_err(|error| error.to_string())
@@ -142,7 +142,7 @@ pub(super) fn received<'py>(
         Ended::Invalid(error) => return Err(error.into()),
     };
     let extras = beside(&extras);
-    match opened(py, &body, limit) {
+    match opened(py, body, limit) {
         Ok(body) => Ok((None, Some(PyBytes::new(py, &body)), extras)),
         Err(fault) => {
             let text = format!("the response does not inflate: {fault}");

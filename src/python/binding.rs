@@ -6,6 +6,7 @@ use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 
+use crate::python::message::{Parser, ParserParts};
 use crate::python::schema::MethodTable;
 use crate::schema::ServiceSchema;
 
@@ -15,9 +16,7 @@ pub(super) struct BoundMethod {
     /// Called with `(controller, request, done)`; none when the user left the method out.
     pub(super) handler: Option<Py<PyAny>>,
     /// Bytes to request.
-    pub(super) parse: Py<PyAny>,
-    /// Request to whether it is complete; none when it cannot lack required fields.
-    pub(super) is_complete: Option<Py<PyAny>>,
+    pub(super) request: Parser,
     /// The response's class.
     pub(super) response_class: Py<PyAny>,
     /// Response to bytes, of that very class.
@@ -26,14 +25,7 @@ pub(super) struct BoundMethod {
     pub(super) response_has_required: bool,
 }
 
-type MethodParts = (
-    Option<Py<PyAny>>,
-    Py<PyAny>,
-    Option<Py<PyAny>>,
-    Py<PyAny>,
-    Py<PyAny>,
-    bool,
-);
+type MethodParts = (Option<Py<PyAny>>, ParserParts, Py<PyAny>, Py<PyAny>, bool);
 
 /// A service object and what the invoker needs of it.
 #[pyclass(frozen, module = "callmethod._core")]
@@ -57,28 +49,17 @@ impl Binding {
         on_connected: Option<Py<PyAny>>,
         on_disconnected: Option<Py<PyAny>>,
     ) -> Self {
-        let methods = methods
-            .into_iter()
-            .map(
-                |(
-                    handler,
-                    parse,
-                    is_complete,
-                    response_class,
-                    serialize,
-                    response_has_required,
-                )| {
-                    BoundMethod {
-                        handler,
-                        parse,
-                        is_complete,
-                        response_class,
-                        serialize,
-                        response_has_required,
-                    }
-                },
-            )
-            .collect();
+        let bound = |parts: MethodParts| {
+            let (handler, request, response_class, serialize, response_has_required) = parts;
+            BoundMethod {
+                handler,
+                request: request.into(),
+                response_class,
+                serialize,
+                response_has_required,
+            }
+        };
+        let methods = methods.into_iter().map(bound).collect();
         Self {
             service,
             schema: Arc::clone(&table.schema),
@@ -91,8 +72,7 @@ impl Binding {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         for method in &self.methods {
             visit.call(&method.handler)?;
-            visit.call(&method.parse)?;
-            visit.call(&method.is_complete)?;
+            method.request.traverse(&visit)?;
             visit.call(&method.response_class)?;
             visit.call(&method.serialize)?;
         }

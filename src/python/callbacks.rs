@@ -8,9 +8,11 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use pyo3::IntoPyObjectExt as _;
@@ -20,8 +22,10 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use crate::call::Ended;
-use crate::python::answer;
+use crate::net::Driver;
+use crate::python::plain::Reply;
 use crate::python::watch::Watch;
+use crate::python::{answer, enter};
 use crate::status::{Code, Status};
 
 /// One call of a callable.
@@ -51,14 +55,33 @@ pub(super) enum Callback {
         /// Most bytes of its response, once inflated.
         limit: usize,
     },
+    /// `done(response)`, or `done(None)`: how one without a controller ended.
+    Replied {
+        /// What to call.
+        done: Py<PyAny>,
+        /// What came back.
+        reply: Reply,
+        /// Let go of only now.
+        channel: Py<PyAny>,
+    },
+    /// An `asyncio.Future` of one without a controller.
+    Awaited {
+        /// Who waits.
+        future: Py<PyAny>,
+        /// What came back.
+        reply: Reply,
+        /// Let go of only now.
+        channel: Py<PyAny>,
+    },
 }
 
 /// A callable and its arguments.
 pub(super) type ReadyCall<'py> = (Py<PyAny>, Bound<'py, PyAny>);
 
 impl Callback {
-    /// Adds what is to be called to `ready`. What fails here is reported, and harms no other one.
-    fn prepare<'py>(self, py: Python<'py>, ready: &mut Vec<ReadyCall<'py>>) {
+    /// Adds what is to be called to `ready`; with `on_loop`, by the event loop that made the call.
+    /// What fails here is reported, and harms no other one.
+    fn prepare<'py>(self, py: Python<'py>, on_loop: bool, ready: &mut Vec<ReadyCall<'py>>) {
         let nothing = || PyTuple::empty(py).into_any();
         match self {
             Self::Plain(callable) => ready.push((callable, nothing())),
@@ -72,6 +95,32 @@ impl Callback {
                 );
             }
             Self::Ready { callable, args } => ready.push((callable, args.into_bound(py))),
+            Self::Replied {
+                done,
+                reply,
+                channel,
+            } => {
+                // Without a controller nobody can be told why.
+                let response = reply
+                    .response(py)
+                    .unwrap_or_else(|_| py.None().into_bound(py));
+                match PyTuple::new(py, [response]) {
+                    Ok(args) => ready.push((done, args.into_any())),
+                    Err(error) => error.write_unraisable(py, Some(done.bind(py))),
+                }
+                enter::release(channel.into_bound(py));
+            }
+            Self::Awaited {
+                future,
+                reply,
+                channel,
+            } => {
+                // Of a loop that is closed, nobody waits for the future.
+                if on_loop && let Err(error) = reply.settle(future.bind(py)) {
+                    error.write_unraisable(py, Some(future.bind(py)));
+                }
+                enter::release(channel.into_bound(py));
+            }
             Self::Ended {
                 callable,
                 end,
@@ -93,10 +142,14 @@ impl Callback {
     }
 
     /// The same for many.
-    pub(super) fn prepared(py: Python<'_>, callbacks: VecDeque<Self>) -> Vec<ReadyCall<'_>> {
+    pub(super) fn prepared(
+        py: Python<'_>,
+        on_loop: bool,
+        callbacks: VecDeque<Self>,
+    ) -> Vec<ReadyCall<'_>> {
         let mut ready = Vec::new();
         for callback in callbacks {
-            callback.prepare(py, &mut ready);
+            callback.prepare(py, on_loop, &mut ready);
         }
         ready
     }
@@ -110,7 +163,18 @@ struct Queue {
     bell: Option<Arc<Bell>>,
     /// Who gets what comes from now on.
     heir: Option<Arc<Callbacks>>,
+    /// Tells the thread that waits, while it moves bytes.
+    waker: Option<Waker>,
 }
+
+impl Queue {
+    fn is_ready(&self) -> bool {
+        !self.waiting.is_empty() || self.closed
+    }
+}
+
+/// How long the thread of callbacks moves bytes when none comes.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// How long letters may lie before somebody looks after the event loop that is to take them.
 const OVERDUE: Duration = Duration::from_secs(1);
@@ -204,18 +268,25 @@ impl Callbacks {
             return heir.post(callback);
         }
         let first = queue.waiting.is_empty();
-        let bell = queue.bell.clone();
+        // The others ring for nobody: who takes one letter takes all.
+        let bell = if first { queue.bell.clone() } else { None };
+        let silent = !first && queue.bell.is_some();
+        let waker = queue.waker.take();
         queue.waiting.push_back(callback);
         drop(queue);
         match bell {
-            None => self.filled.notify_one(),
-            Some(bell) if first => {
+            None if silent => {}
+            None => match waker {
+                Some(waker) => waker.wake(),
+                None if first => self.filled.notify_one(),
+                None => {}
+            },
+            Some(bell) => {
                 // It fails when the loop is closed, which shows when the letters are overdue, or
                 // when the socket is full of rings that the loop will hear.
                 drop((&bell.socket).write(&[1]));
                 self.watch(&bell.runtime);
             }
-            Some(_) => {}
         }
     }
 
@@ -224,13 +295,29 @@ impl Callbacks {
         std::mem::take(&mut self.queue().waiting)
     }
 
-    /// Waits for callbacks and takes all there are; `None` when closed and empty.
-    pub(super) fn take(&self) -> Option<VecDeque<Callback>> {
+    fn poll_filled(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut queue = self.queue();
+        if queue.is_ready() {
+            return Poll::Ready(());
+        }
+        queue.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Writes what was held back, waits for callbacks and takes all there are; `None` when closed
+    /// and empty. While callbacks come one after the other, this thread moves the bytes itself, so
+    /// that nobody need wake it.
+    pub(super) fn take(&self, driver: &Driver) -> Option<VecDeque<Callback>> {
+        driver.flush();
+        if !self.queue().is_ready() {
+            let filled = poll_fn(|context| self.poll_filled(context));
+            driver.drive_between(filled, LINGER);
+        }
+        let mut queue = self.queue();
+        queue.waker = None;
         let mut queue = self
             .filled
-            .wait_while(self.queue(), |queue| {
-                queue.waiting.is_empty() && !queue.closed
-            })
+            .wait_while(queue, |queue| !queue.is_ready())
             .unwrap_or_else(PoisonError::into_inner);
         if queue.waiting.is_empty() {
             None
@@ -241,7 +328,13 @@ impl Callbacks {
 
     /// Lets the thread go once nothing is left.
     pub(super) fn close(&self) {
-        self.queue().closed = true;
+        let mut queue = self.queue();
+        queue.closed = true;
+        let waker = queue.waker.take();
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         self.filled.notify_all();
     }
 }

@@ -1,6 +1,5 @@
 //! The channel behind `callmethod.Channel`.
 
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -20,8 +19,10 @@ use crate::python::outgoing::{Caller, Carrier, Delivery, limit};
 use crate::python::process::Process;
 use crate::python::server::Server;
 use crate::python::servicing::{Offers, Servicing};
+use crate::python::wait::{Sender, channel};
 use crate::python::workers::Workers;
 use crate::python::{stats, tls};
+use crate::wire::Answers;
 
 /// The session of a channel that serves nothing: it never has an event.
 #[derive(Debug)]
@@ -32,12 +33,13 @@ impl Session for Deaf {
 }
 
 /// Says that a channel is closed: at the latest when the I/O thread ends, which closes all of them.
-struct SayClosed(SyncSender<Ended>);
+struct SayClosed(Option<Sender<Ended>>);
 
 impl Drop for SayClosed {
     fn drop(&mut self) {
-        // Nobody waits any more when this fails.
-        let _ = self.0.try_send(Ended::Answered(Answer::default()));
+        if let Some(sender) = self.0.take() {
+            sender.send(Ended::Answered(Answer::default()));
+        }
     }
 }
 
@@ -148,6 +150,7 @@ impl Channel {
         let caller = Caller {
             process: process.clone_ref(py),
             carrier: Carrier::Channel(Arc::clone(&calling)),
+            answers: terms.codec.traits().answers != Answers::Never,
             peer: peer.into(),
             limit: usize::try_from(terms.codec.limit()).unwrap_or(usize::MAX),
         };
@@ -179,9 +182,9 @@ impl Channel {
 
     /// Starts to connect.
     #[pyo3(signature = (timeout))]
-    fn connect(&self, timeout: Option<f64>) -> PyResult<Delivery> {
+    fn connect(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Delivery> {
         let limit = limit(timeout)?;
-        Ok(self.begin(|waiter| self.calling.connect(limit, waiter)))
+        Ok(self.begin(py, |waiter| self.calling.connect(limit, waiter)))
     }
 
     /// Whether there is a connection that takes calls.
@@ -204,12 +207,12 @@ impl Channel {
     /// seconds. `then()` is called on the callbacks' thread when that is done, unless the I/O
     /// thread ends first.
     #[pyo3(signature = (grace, then=None))]
-    fn close(&self, grace: f64, then: Option<Py<PyAny>>) -> PyResult<Delivery> {
+    fn close(&self, py: Python<'_>, grace: f64, then: Option<Py<PyAny>>) -> PyResult<Delivery> {
         let (calling, grace) = (Arc::clone(&self.calling), seconds(grace)?);
         let process = self.process.get();
         let callbacks = Arc::clone(&process.callbacks);
-        let (sender, receiver) = sync_channel(1);
-        let closed = SayClosed(sender);
+        let (sender, receiver) = channel();
+        let closed = SayClosed(Some(sender));
         process.handle().spawn(async move {
             calling.close(grace).await;
             drop(closed);
@@ -218,7 +221,11 @@ impl Channel {
             }
         });
         let under_way = UnderWay::ended();
-        Ok(Delivery::of_channel(under_way, receiver, self.caller.get()))
+        Ok(Delivery::of_channel(
+            under_way,
+            receiver,
+            self.caller.get().shared(py),
+        ))
     }
 
     /// Lets go of the service: the channel was closed.
@@ -240,12 +247,9 @@ impl Channel {
 }
 
 impl Channel {
-    fn begin(&self, start: impl FnOnce(Waiter) -> UnderWay) -> Delivery {
-        let (sender, receiver) = sync_channel(1);
-        let under_way = start(Waiter::new(move |end| {
-            // Nobody waits any more when this fails.
-            let _ = sender.send(end);
-        }));
-        Delivery::of_channel(under_way, receiver, self.caller.get())
+    fn begin(&self, py: Python<'_>, start: impl FnOnce(Waiter) -> UnderWay) -> Delivery {
+        let (sender, receiver) = channel();
+        let under_way = start(Waiter::new(move |end| sender.send(end)));
+        Delivery::of_channel(under_way, receiver, self.caller.get().shared(py))
     }
 }

@@ -1,7 +1,7 @@
 //! `done`, and what stands in for it when a coroutine ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyRuntimeError;
@@ -10,13 +10,14 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::call::{Hold, Outcome, Permit};
+use crate::call::{Hold, Outcome, RunsOn};
 use crate::metrics::Counters;
 use crate::python::binding::BoundMethod;
 use crate::python::controller::ServerController;
 use crate::python::enter;
 use crate::python::errors::Described;
 use crate::python::message::missing_fields;
+use crate::python::vectorcall::{Called, Entry};
 use crate::status::{Code, Status};
 
 /// The `done` of one call.
@@ -25,12 +26,37 @@ use crate::status::{Code, Status};
 pub(super) struct Done {
     controller: Py<ServerController>,
     called: AtomicBool,
+    entry: Entry<Self>,
+}
+
+impl Called for Done {
+    fn called(&self, response: Option<&Bound<'_, PyAny>>, py: Python<'_>) -> PyResult<()> {
+        if self.called.swap(true, Ordering::AcqRel) {
+            let controller = self.controller.get();
+            Counters::count(&controller.servicing().counters.late_endings);
+            let text = format!("done was called twice for {}", controller.full_name());
+            return Err(PyRuntimeError::new_err(text));
+        }
+        self.conclude(py, response)
+    }
+
+    fn entry(&self) -> &Entry<Self> {
+        &self.entry
+    }
+
+    fn told() -> &'static Once {
+        static TOLD: Once = Once::new();
+        &TOLD
+    }
 }
 
 impl Done {
     pub(super) fn new(controller: Py<ServerController>) -> Self {
-        let called = AtomicBool::new(false);
-        Self { controller, called }
+        Self {
+            controller,
+            called: AtomicBool::new(false),
+            entry: Entry::new(),
+        }
     }
 
     /// The bytes of a response, or why it is none.
@@ -44,7 +70,7 @@ impl Done {
             enter::apply(bound.serialize.bind(py), &[response])
         } else if response.is_instance(class)? {
             // A subclass may do it in its own way.
-            enter::call_method(response, intern!(py, "SerializeToString"))
+            enter::call_method(response, intern!(py, "SerializeToString"), &[])
         } else {
             let (given, wanted) = (response.get_type().name()?, class.getattr("__name__")?);
             return Ok(Err(format!("the response is a {given}, not a {wanted}")));
@@ -75,7 +101,7 @@ impl Done {
     ) -> PyResult<()> {
         let controller = self.controller.get();
         let failed = |text: String| {
-            controller.fail(Status::new(Code::Internal, text));
+            controller.fail(&Status::new(Code::Internal, text));
             Ok(())
         };
         if let Some(text) = controller.failed_text() {
@@ -117,13 +143,7 @@ impl Done {
     #[pyo3(signature = (response=None, /))]
     fn __call__(&self, py: Python<'_>, response: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         enter::gate(py);
-        if self.called.swap(true, Ordering::AcqRel) {
-            let controller = self.controller.get();
-            Counters::count(&controller.servicing().counters.late_endings);
-            let text = format!("done was called twice for {}", controller.full_name());
-            return Err(PyRuntimeError::new_err(text));
-        }
-        self.conclude(py, response)
+        self.called(response, py)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -144,14 +164,14 @@ impl Drop for Done {
 pub(super) struct Finish {
     /// None for the hooks of a connection, which end no call.
     done: Option<Py<Done>>,
-    running: Mutex<Option<(Hold, Option<Arc<Permit>>)>>,
+    running: Mutex<Option<(Hold, Option<RunsOn>)>>,
 }
 
 impl Finish {
-    pub(super) fn new(done: Option<Py<Done>>, hold: Hold, permit: Option<Arc<Permit>>) -> Self {
+    pub(super) fn new(done: Option<Py<Done>>, hold: Hold, running: Option<RunsOn>) -> Self {
         Self {
             done,
-            running: Mutex::new(Some((hold, permit))),
+            running: Mutex::new(Some((hold, running))),
         }
     }
 }

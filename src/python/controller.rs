@@ -4,7 +4,6 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use bytes::Bytes;
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::gc::PyVisit;
@@ -21,7 +20,8 @@ use crate::python::watch::Watch;
 use crate::python::{answer, enter, imports};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
-use crate::wire::{Answers, Extras, Parts, Payload};
+use crate::wire::compress::Compression;
+use crate::wire::{Answers, Body, Extras, Parts};
 
 /// What a handler learns of its call, and how it says that the call failed.
 ///
@@ -122,14 +122,20 @@ impl ServerController {
     /// Ends the call with a serialized response, if it has not ended.
     pub(super) fn respond(&self, py: Python<'_>, response: &[u8]) {
         let Some(enclosed) = self.enclosed.take() else {
-            let body = Payload::plain(Bytes::copy_from_slice(response));
-            self.ticket.respond(body, Extras::default());
+            let body = Body {
+                bytes: response,
+                compression: Compression::None,
+            };
+            self.ticket.respond(body, &Extras::NONE);
             return;
         };
         let Enclosed { parts, compression } = *enclosed;
         match answer::packed(py, response, compression) {
-            Ok(body) => drop(self.ticket.respond(body, Extras::from(parts))),
-            Err(error) => self.fail(Status::new(Code::Internal, error.to_string())),
+            Ok(body) => {
+                let extras = Extras::from(parts);
+                self.ticket.respond(&body, &extras);
+            }
+            Err(error) => self.fail(&Status::new(Code::Internal, error.to_string())),
         }
     }
 
@@ -138,23 +144,21 @@ impl ServerController {
         self.ticket.finish(outcome)
     }
 
-    fn deny(&self, status: Status) -> bool {
+    fn deny(&self, status: &Status) -> bool {
         let Some(enclosed) = self.enclosed.take() else {
             return self.ticket.fail(status);
         };
         let metadata = enclosed.parts.metadata;
-        self.ticket.deny(
-            status,
-            Extras::from(Parts {
-                metadata,
-                ..Parts::default()
-            }),
-        )
+        let extras = Extras::from(Parts {
+            metadata,
+            ..Parts::default()
+        });
+        self.ticket.deny(status, &extras)
     }
 
     /// Ends the call as failed, and writes that down.
-    pub(super) fn fail(&self, status: Status) {
-        let line = self.failure_line("call failed", &status);
+    pub(super) fn fail(&self, status: &Status) {
+        let line = self.failure_line("call failed", status);
         if self.deny(status) {
             self.servicing.log(Level::Error, line);
         }
@@ -181,7 +185,7 @@ impl ServerController {
             Status::new(status.code, "internal error")
         };
         // The caller knows nothing of what came after the end.
-        let line = if self.deny(told) { line } else { late };
+        let line = if self.deny(&told) { line } else { late };
         let attached: Option<Box<dyn Any + Send>> = if is_answer {
             None
         } else {
@@ -202,9 +206,9 @@ impl ServerController {
             return;
         }
         match self.failed_text() {
-            Some(text) => self.fail(Status::new(Code::Internal, text)),
+            Some(text) => self.fail(&Status::new(Code::Internal, text)),
             None if self.answers() => {
-                self.fail(Status::new(Code::Internal, "the handler dropped done"));
+                self.fail(&Status::new(Code::Internal, "the handler dropped done"));
             }
             None => drop(self.finish(Outcome::Unanswered)),
         }

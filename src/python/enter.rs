@@ -42,6 +42,11 @@ unsafe extern "C-unwind" {
     fn PyContext_Copy(context: *mut PyObject) -> *mut PyObject;
     fn PyContext_Enter(context: *mut PyObject) -> c_int;
     fn PyContext_Exit(context: *mut PyObject) -> c_int;
+    fn PyContextVar_Get(
+        variable: *mut PyObject,
+        default: *mut PyObject,
+        value: *mut *mut PyObject,
+    ) -> c_int;
     fn PyContextVar_Set(variable: *mut PyObject, value: *mut PyObject) -> *mut PyObject;
     fn Py_DecRef(object: *mut PyObject);
 }
@@ -123,13 +128,22 @@ pub(super) fn apply<'py>(
     unsafe { Bound::from_owned_ptr_or_err(callable.py(), result) }
 }
 
-/// Calls the method `name` of `object` without arguments.
+/// Calls the method `name` of `object` with at most two arguments.
 pub(super) fn call_method<'py>(
     object: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,
+    args: &[&Bound<'py, PyAny>],
 ) -> PyResult<Bound<'py, PyAny>> {
-    let pointers = [ptr::null_mut(), object.as_ptr()];
-    let count = 1 | PY_VECTORCALL_ARGUMENTS_OFFSET;
+    debug_assert!(args.len() < MOST_ARGS);
+    let mut pointers = [ptr::null_mut(); 1 + MOST_ARGS];
+    for (pointer, arg) in pointers
+        .iter_mut()
+        .skip(1)
+        .zip([&object].into_iter().chain(args))
+    {
+        *pointer = arg.as_ptr();
+    }
+    let count = (1 + args.len()).min(MOST_ARGS) | PY_VECTORCALL_ARGUMENTS_OFFSET;
     let guard = ParkWhenUnwound;
     // SAFETY: as in `apply`; the object stands where the first argument does.
     let result = unsafe {
@@ -186,6 +200,20 @@ pub(super) fn set_variable<'py>(
     };
     drop(token);
     Ok(())
+}
+
+/// What a `contextvars.ContextVar` is in the context that the thread is in, or its default.
+pub(super) fn variable<'py>(variable: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = variable.py();
+    let mut value = ptr::null_mut();
+    // SAFETY: the variable is live and the thread attached; what is not null afterwards is a new
+    // reference.
+    unsafe {
+        if PyContextVar_Get(variable.as_ptr(), ptr::null_mut(), &raw mut value) != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        Ok(Bound::from_owned_ptr_or_opt(py, value))
+    }
 }
 
 /// Lets go of an object of the user's, whose finalizer may be Python code.

@@ -22,6 +22,14 @@ pub(super) fn rpc_error<'py>(
     )
 }
 
+/// The same, raised.
+pub(super) fn raised(py: Python<'_>, status: &Status, peer: &str) -> PyErr {
+    match rpc_error(py, status, Some(peer)) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
+}
+
 /// What an exception says: of an `RpcError` its own code and text, of others INTERNAL, type and
 /// message.
 pub(super) struct Described {

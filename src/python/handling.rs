@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyFloat};
+use pyo3::types::PyFloat;
 
 use crate::call::{
-    Call, CloseKind, CloseReason, Level, Link as Peer, Outcome, Permit, RejectReason, Ticket, Turn,
+    Call, CloseKind, CloseReason, Level, Link as Peer, Outcome, RejectReason, Running, RunsOn,
+    Ticket, Turn,
 };
 use crate::python::answer;
 use crate::python::binding::BoundMethod;
@@ -15,8 +16,8 @@ use crate::python::completion::{Done, Finish};
 use crate::python::controller::ServerController;
 use crate::python::errors::Described;
 use crate::python::invoker::Invoker;
-use crate::python::message::missing_fields;
-use crate::python::{enter, imports};
+use crate::python::message::Fault;
+use crate::python::{enter, imports, vectorcall};
 use crate::status::{Code, Status};
 use crate::wire::Answers;
 use crate::wire::baidu_std::errno;
@@ -24,14 +25,13 @@ use crate::wire::baidu_std::errno;
 /// What runs a call.
 struct Run<'a, 'py> {
     handler: &'a Bound<'py, PyAny>,
-    /// Held for as long as the handler runs.
-    permit: Option<Arc<Permit>>,
+    running: Running<'a>,
 }
 
 impl Invoker {
     /// A context of its own for what is run once.
     pub(super) fn context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        enter::call_method(self.servicing.context.bind(py), intern!(py, "copy"))
+        enter::call_method(self.servicing.context.bind(py), intern!(py, "copy"), &[])
     }
 
     /// Has a coroutine run on its event loop; the lane goes on when it has ended.
@@ -40,11 +40,11 @@ impl Invoker {
         py: Python<'_>,
         coroutine: &Bound<'_, PyAny>,
         context: Bound<'_, PyAny>,
-        done: Option<(Py<Done>, Option<Arc<Permit>>)>,
+        done: Option<(Py<Done>, RunsOn)>,
         turn: &mut Turn<'_>,
     ) -> PyResult<()> {
-        let (done, permit) = done.unzip();
-        let finish = Finish::new(done, turn.hold(), permit.flatten());
+        let (done, running) = done.unzip();
+        let finish = Finish::new(done, turn.hold(), running);
         let submit = self.servicing.submit.bind(py);
         let handed = enter::call(submit, (coroutine, context, finish)).map(drop);
         if handed.is_err() {
@@ -70,14 +70,14 @@ impl Invoker {
             ticket,
         } = call;
         // Before anything that takes time: whoever runs is counted, though the call ends meanwhile.
-        let permit = ticket.permit();
-        if ticket.is_ended() {
+        let counted = Arc::clone(&ticket);
+        let Some(running) = counted.run() else {
             return;
-        }
+        };
         // The numbers were held against these tables when the frame came in.
         let Some((channel, served)) = self.served(py, link, place.service) else {
             let text = "the connection is being ended";
-            ticket.fail(Status::new(Code::Cancelled, text));
+            ticket.fail(&Status::new(Code::Cancelled, text));
             return;
         };
         let binding = served.clone_ref(py);
@@ -89,7 +89,7 @@ impl Invoker {
         ) else {
             return;
         };
-        let opened = answer::opened(py, &body, link.limit());
+        let opened = answer::opened(py, body, link.limit());
         let request = match opened.and_then(|body| parse(py, bound, &body)) {
             Ok(request) => request,
             Err(fault) => {
@@ -106,13 +106,13 @@ impl Invoker {
         );
         let Some(handler) = &bound.handler else {
             let text = format!("{} is not implemented", method.full_name);
-            return controller.fail(Status::new(Code::Unimplemented, text));
+            return controller.fail(&Status::new(Code::Unimplemented, text));
         };
         let run = Run {
             handler: handler.bind(py),
-            permit,
+            running,
         };
-        if let Err(error) = self.run(py, controller, &run, request, turn) {
+        if let Err(error) = self.run(py, controller, run, request, turn) {
             // Only our own objects can have failed here, for want of memory most likely.
             self.hook_failed(py, "call", link, error);
         }
@@ -126,7 +126,7 @@ impl Invoker {
         self.servicing.log(Level::Warning, refused);
         let status = Status::new(Code::InvalidArgument, &*text);
         if link.traits().failures {
-            ticket.fail(status.with_native(errno::EREQUEST));
+            ticket.fail(&status.with_native(errno::EREQUEST));
             return;
         }
         ticket.finish(Outcome::Failed(status.code));
@@ -140,7 +140,7 @@ impl Invoker {
         &self,
         py: Python<'_>,
         controller: ServerController,
-        run: &Run<'_, '_>,
+        run: Run<'_, '_>,
         request: Bound<'_, PyAny>,
         turn: &mut Turn<'_>,
     ) -> PyResult<()> {
@@ -149,6 +149,7 @@ impl Invoker {
             .map(|deadline| self.servicing.process.get().monotonic(deadline));
         let controller = Bound::new(py, controller)?;
         let done = Bound::new(py, Done::new(controller.clone().unbind()))?;
+        vectorcall::tell_type(&done);
         let handled = enter::in_copy(self.servicing.context.bind(py), || {
             if let Some(ends) = ends {
                 enter::set_variable(imports::deadline(py)?, &PyFloat::new(py, ends))?;
@@ -163,7 +164,7 @@ impl Invoker {
         let settled = match handled {
             // The handler's context was left: the event loop may enter it at any time from now on.
             Ok((context, Ok(result))) => {
-                let settled = self.settle(&result, context, done.as_unbound(), run, turn);
+                let settled = self.settle(&result, context, done.as_unbound(), run.running, turn);
                 enter::release(result);
                 settled
             }
@@ -183,7 +184,7 @@ impl Invoker {
         result: &Bound<'_, PyAny>,
         context: Bound<'_, PyAny>,
         done: &Py<Done>,
-        run: &Run<'_, '_>,
+        running: Running<'_>,
         turn: &mut Turn<'_>,
     ) -> PyResult<()> {
         let py = result.py();
@@ -193,7 +194,7 @@ impl Invoker {
         if !is_awaitable(result)? {
             return done.get().conclude(py, Some(result));
         }
-        let ends = Some((done.clone_ref(py), run.permit.clone()));
+        let ends = Some((done.clone_ref(py), running.on()));
         if let Err(error) = self.submit(py, result, context, ends, turn) {
             done.get().raise(py, error);
         }
@@ -207,17 +208,10 @@ fn parse<'py>(
     bound: &BoundMethod,
     body: &[u8],
 ) -> Result<Bound<'py, PyAny>, String> {
-    let told = |error: PyErr| Described::of(py, &error).status.text;
-    let body = PyBytes::new(py, body);
-    let request = enter::apply(bound.parse.bind(py), &[body.as_any()]).map_err(told)?;
-    if let Some(is_complete) = &bound.is_complete {
-        let complete = enter::apply(is_complete.bind(py), &[&request]).map_err(told)?;
-        if !complete.is_truthy().map_err(told)? {
-            let missing = missing_fields(&request).map_err(told)?;
-            return Err(format!("the request lacks {}", missing.join(", ")));
-        }
-    }
-    Ok(request)
+    bound.request.parse(py, body).map_err(|fault| match fault {
+        Fault::Raised(error) => Described::of(py, &error).status.text,
+        Fault::Lacks(missing) => format!("the request lacks {}", missing.join(", ")),
+    })
 }
 
 /// Whether a handler gave back something to await.

@@ -98,16 +98,21 @@ impl Invoker {
     /// Whether a call need not be run any more: its caller waits no longer, or has waited here for
     /// too long.
     fn is_over(&self, call: &Call) -> bool {
-        let (ticket, now) = (&call.ticket, Instant::now());
-        if ticket.deadline().is_some_and(|deadline| deadline <= now) {
-            ticket.expire_unrun();
-        }
-        let most = self.servicing.queue_time;
-        if call.ticket.link().traits().failures && ticket.age(now) > most && !ticket.is_ended() {
-            let text = format!("the call waited for a worker for {} s", most.as_secs_f64());
-            let status = Status::new(Code::ResourceExhausted, text);
-            self.servicing.counters.rejected(RejectReason::Overload);
-            ticket.fail(status.with_native(errno::ELIMIT));
+        let ticket = &call.ticket;
+        let refuses = ticket.link().traits().failures;
+        // The clock is read where somebody counts on it.
+        if ticket.deadline().is_some() || refuses {
+            let now = Instant::now();
+            if ticket.deadline().is_some_and(|deadline| deadline <= now) {
+                ticket.expire_unrun();
+            }
+            let most = self.servicing.queue_time;
+            if refuses && ticket.age(now) > most && !ticket.is_ended() {
+                let text = format!("the call waited for a worker for {} s", most.as_secs_f64());
+                let status = Status::new(Code::ResourceExhausted, text);
+                self.servicing.counters.rejected(RejectReason::Overload);
+                ticket.fail(&status.with_native(errno::ELIMIT));
+            }
         }
         ticket.is_ended()
     }

@@ -26,6 +26,7 @@ impl Link {
         let caller = Caller {
             process: process.clone_ref(py),
             carrier: Carrier::Link(Arc::clone(&link)),
+            answers: link.traits().answers != Answers::Never,
             peer: link.peer().into(),
             limit: link.limit(),
         };

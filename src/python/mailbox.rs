@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 
@@ -14,6 +15,8 @@ use crate::python::{enter, fd};
 pub(super) struct Mailbox {
     pub(super) callbacks: Arc<Callbacks>,
     process: Py<Process>,
+    /// Calls of this turn of the loop are held back, and somebody will flush them.
+    corked: AtomicBool,
 }
 
 #[pymethods]
@@ -31,7 +34,20 @@ impl Mailbox {
         Self {
             callbacks: Arc::new(Callbacks::ringing(bell)),
             process,
+            corked: AtomicBool::new(false),
         }
+    }
+
+    /// A call was made on the loop; says whether `flush()` is to be called at the end of its turn.
+    fn cork(&self) -> bool {
+        !self.corked.swap(true, Ordering::Relaxed)
+    }
+
+    /// Writes the calls that were made in this turn of the loop.
+    fn flush(&self, py: Python<'_>) {
+        enter::gate(py);
+        self.corked.store(false, Ordering::Relaxed);
+        py.detach(|| self.process.get().driver.flush());
     }
 
     /// Gives what is there and what will come to the callbacks' thread: the loop is closed.
@@ -42,6 +58,6 @@ impl Mailbox {
     /// All that is there, without waiting: `(callable, args)` each.
     fn take<'py>(&self, py: Python<'py>) -> Vec<ReadyCall<'py>> {
         enter::gate(py);
-        Callback::prepared(py, self.callbacks.take_now())
+        Callback::prepared(py, true, self.callbacks.take_now())
     }
 }

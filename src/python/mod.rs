@@ -18,14 +18,17 @@ mod link;
 mod listening;
 mod mailbox;
 mod message;
+mod method;
 mod options;
 mod outgoing;
+mod plain;
 mod process;
 mod schema;
 mod server;
 mod servicing;
 mod stats;
 mod tls;
+mod vectorcall;
 mod wait;
 mod watch;
 mod workers;
@@ -56,9 +59,11 @@ mod _core {
     #[pymodule_export]
     use super::mailbox::Mailbox;
     #[pymodule_export]
+    use super::method::Method;
+    #[pymodule_export]
     use super::options::traits;
     #[pymodule_export]
-    use super::outgoing::{Caller, Delivery, Method};
+    use super::outgoing::{Caller, Delivery};
     #[pymodule_export]
     use super::process::Process;
     #[pymodule_export]

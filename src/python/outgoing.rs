@@ -1,43 +1,26 @@
 //! Calls that go out, whatever carries them and whoever waits: three faces over one path.
 
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::call::{Ended, Link, Outbound, Waiter};
 use crate::net::client::{Channel, Delivery as UnderWay};
+use crate::net::holding_back;
 use crate::python::answer::{self, CallExtras, Received};
 use crate::python::callbacks::Callback;
-use crate::python::enter;
 use crate::python::mailbox::Mailbox;
+use crate::python::method::Method;
 use crate::python::options::seconds;
+use crate::python::plain::Reply;
 use crate::python::process::Process;
-use crate::python::wait::wait;
+use crate::python::wait::{Receiver, channel, wait};
+use crate::python::{enter, imports};
 use crate::wire::compress::Compression;
-use crate::wire::{EncodeError, Extras, MethodName};
-
-/// A method as wires name it, made once for each.
-#[pyclass(frozen, module = "callmethod._core")]
-pub(super) struct Method {
-    name: Arc<MethodName>,
-}
-
-#[pymethods]
-impl Method {
-    #[new]
-    fn new(service: String, method: String, index: u32) -> Self {
-        Self {
-            name: Arc::new(MethodName {
-                service,
-                method,
-                index,
-            }),
-        }
-    }
-}
+use crate::wire::{EncodeError, Extras, Payload};
 
 /// What carries calls.
 #[derive(Clone)]
@@ -52,6 +35,16 @@ pub(super) enum Carrier {
 enum Cancel {
     Channel(UnderWay),
     Link(Arc<dyn Link>, Option<u64>),
+}
+
+impl Cancel {
+    fn cancel(&self) {
+        match self {
+            Self::Channel(under_way) => under_way.cancel(),
+            Self::Link(link, Some(number)) => link.cancel(*number),
+            Self::Link(_, None) => {}
+        }
+    }
 }
 
 impl Carrier {
@@ -96,10 +89,29 @@ impl Request<'_> {
 pub(super) struct Caller {
     pub(super) process: Py<Process>,
     pub(super) carrier: Carrier,
+    /// Whether the wire has answers.
+    pub(super) answers: bool,
     /// Whom the calls are to.
     pub(super) peer: Arc<str>,
     /// Most bytes of a response, once inflated.
     pub(super) limit: usize,
+}
+
+/// What a call under way needs of its caller.
+pub(super) struct Shared {
+    process: Py<Process>,
+    peer: Arc<str>,
+    limit: usize,
+}
+
+impl Caller {
+    pub(super) fn shared(&self, py: Python<'_>) -> Shared {
+        Shared {
+            process: self.process.clone_ref(py),
+            peer: Arc::clone(&self.peer),
+            limit: self.limit,
+        }
+    }
 }
 
 #[pymethods]
@@ -122,13 +134,10 @@ impl Caller {
             extras,
         };
         let outbound = request.outbound(py)?;
-        let (sender, receiver) = sync_channel(1);
-        let waiter = Waiter::new(move |end| {
-            // Nobody waits any more when this fails.
-            let _ = sender.send(end);
-        });
+        let (sender, receiver) = channel();
+        let waiter = Waiter::new(move |end| sender.send(end));
         let cancel = self.carrier.start(outbound, waiter);
-        Ok(Delivery::new(cancel, Some(receiver), self))
+        Ok(Delivery::new(cancel, Some(receiver), self.shared(py)))
     }
 
     /// Starts a call whose end `settle(error, body, extras)` is told: on the callbacks' thread, or
@@ -153,27 +162,177 @@ impl Caller {
             extras,
         };
         let outbound = request.outbound(py)?;
+        let (peer, limit) = (Arc::clone(&self.peer), self.limit);
+        let cancel = self.start_then(outbound, mailbox, move |end| Callback::Ended {
+            callable: settle,
+            end,
+            peer,
+            limit,
+        })?;
+        Ok(Delivery::new(cancel, None, self.shared(py)))
+    }
+
+    /// Makes a call without a controller and waits for the response. `RpcError` when it fails,
+    /// `ValueError` when it cannot be sent.
+    #[pyo3(signature = (method, request, timeout))]
+    fn block<'py>(
+        &self,
+        py: Python<'py>,
+        method: &Bound<'py, Method>,
+        request: &Bound<'py, PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        enter::gate(py);
+        let outbound = self.plain(method.get(), request, timeout)?;
+        let (sender, receiver) = channel();
+        let cancel = self
+            .carrier
+            .start(outbound, Waiter::new(move |end| sender.send(end)));
+        let driver = &self.process.get().driver;
+        let end = wait(py, driver, &receiver).inspect_err(|_| cancel.cancel())?;
+        self.reply(method.clone().unbind(), end).response(py)
+    }
+
+    /// Makes a call without a controller, of whose response, or None, `done` is told on the
+    /// callbacks' thread. It keeps `channel` until then. `ValueError` when it cannot be sent.
+    #[pyo3(signature = (method, request, timeout, done, channel))]
+    fn call_back(
+        &self,
+        method: &Bound<'_, Method>,
+        request: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+        done: Py<PyAny>,
+        channel: Py<PyAny>,
+    ) -> PyResult<()> {
+        enter::gate(method.py());
+        let outbound = self.plain(method.get(), request, timeout)?;
+        let reply = self.reply_to(method);
+        self.start_then(outbound, None, move |end| Callback::Replied {
+            done,
+            reply: reply(end),
+            channel,
+        })?;
+        Ok(())
+    }
+
+    /// Makes a call without a controller, of whose end `future` is told on the loop of `mailbox`.
+    /// It keeps `channel` until then. `ValueError` when it cannot be sent.
+    #[pyo3(signature = (method, request, timeout, future, mailbox, channel))]
+    fn call_soon(
+        &self,
+        method: &Bound<'_, Method>,
+        request: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+        future: Py<PyAny>,
+        mailbox: &Mailbox,
+        channel: Py<PyAny>,
+    ) -> PyResult<Delivery> {
+        let py = method.py();
+        enter::gate(py);
+        let outbound = self.plain(method.get(), request, timeout)?;
+        let reply = self.reply_to(method);
+        let cancel = self.start_then(outbound, Some(mailbox), move |end| Callback::Awaited {
+            future,
+            reply: reply(end),
+            channel,
+        })?;
+        Ok(Delivery::new(cancel, None, self.shared(py)))
+    }
+}
+
+impl Caller {
+    /// The call that a request without a controller makes, within the deadline of the call that is
+    /// being handled.
+    fn plain(
+        &self,
+        method: &Method,
+        request: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Outbound> {
+        let py = request.py();
+        let body = method.serialize(request)?;
+        let now = Instant::now();
+        let inherited = enter::variable(imports::deadline(py)?)?;
+        let left = match inherited.filter(|ends| !ends.is_none()) {
+            Some(ends) => {
+                let ends: f64 = ends.extract()?;
+                Some((ends - self.process.get().monotonic(now)).max(0.0))
+            }
+            None => None,
+        };
+        let timeout = match (timeout, left) {
+            (Some(timeout), Some(left)) => Some(timeout.min(left)),
+            (timeout, left) => timeout.or(left),
+        };
+        Ok(Outbound {
+            method: Arc::clone(&method.name),
+            body: Payload::plain(Bytes::copy_from_slice(body.as_bytes())),
+            extras: Extras::NONE,
+            // A deadline beyond the end of the clock is none.
+            deadline: timeout
+                .map(seconds)
+                .transpose()?
+                .and_then(|timeout| now.checked_add(timeout)),
+        })
+    }
+
+    fn reply(&self, method: Py<Method>, end: Ended) -> Reply {
+        Reply {
+            method,
+            end,
+            peer: Arc::clone(&self.peer),
+            limit: self.limit,
+            answers: self.answers,
+        }
+    }
+
+    /// What makes a reply of the end of a call; any thread may.
+    fn reply_to(&self, method: &Bound<'_, Method>) -> impl FnOnce(Ended) -> Reply + Send + use<> {
+        let (method, peer) = (method.clone().unbind(), Arc::clone(&self.peer));
+        let (limit, answers) = (self.limit, self.answers);
+        move |end| Reply {
+            method,
+            end,
+            peer,
+            limit,
+            answers,
+        }
+    }
+
+    /// Starts a call of whose end `told` makes what is to be called: on the callbacks' thread, or
+    /// on the event loop of `mailbox`. `ValueError` for one that cannot be sent.
+    fn start_then(
+        &self,
+        outbound: Outbound,
+        mailbox: Option<&Mailbox>,
+        told: impl FnOnce(Ended) -> Callback + Send + 'static,
+    ) -> PyResult<Cancel> {
+        let process = self.process.get();
         let callbacks = Arc::clone(match mailbox {
-            None => &self.process.get().callbacks,
+            None => &process.callbacks,
             Some(mailbox) => &mailbox.callbacks,
         });
         let mistake = Arc::new(OnceLock::<EncodeError>::new());
-        let told = Arc::clone(&mistake);
-        let (peer, limit) = (Arc::clone(&self.peer), self.limit);
-        let waiter = Waiter::new(move |end| match end {
-            // Found before the call is under way, by this thread.
-            Ended::Invalid(error) => drop(told.set(error)),
-            end => callbacks.post(Callback::Ended {
-                callable: settle,
-                end,
-                peer,
-                limit,
-            }),
+        let noted = Arc::clone(&mistake);
+        let driver = Arc::clone(&process.driver);
+        driver.expect(true);
+        let waiter = Waiter::new(move |end| {
+            driver.expect(false);
+            match end {
+                // Found before the call is under way, by this thread.
+                Ended::Invalid(error) => drop(noted.set(error)),
+                end => callbacks.post(told(end)),
+            }
         });
-        let cancel = self.carrier.start(outbound, waiter);
+        // Calls that are made in one turn of the loop leave together.
+        let start = || self.carrier.start(outbound, waiter);
+        let cancel = match mailbox {
+            Some(_) => holding_back(start),
+            None => start(),
+        };
         match mistake.get() {
             Some(&error) => Err(error.into()),
-            None => Ok(Delivery::new(cancel, None, self)),
+            None => Ok(cancel),
         }
     }
 }
@@ -183,23 +342,22 @@ impl Caller {
 pub(super) struct Delivery {
     cancel: Cancel,
     end: Mutex<Option<Receiver<Ended>>>,
-    peer: Arc<str>,
-    limit: usize,
+    shared: Shared,
 }
 
 impl Delivery {
-    fn new(cancel: Cancel, end: Option<Receiver<Ended>>, caller: &Caller) -> Self {
+    fn new(cancel: Cancel, end: Option<Receiver<Ended>>, shared: Shared) -> Self {
+        let end = Mutex::new(end);
         Self {
             cancel,
-            end: Mutex::new(end),
-            peer: Arc::clone(&caller.peer),
-            limit: caller.limit,
+            end,
+            shared,
         }
     }
 
     /// For something that a channel does which is no call.
-    pub(super) fn of_channel(under_way: UnderWay, end: Receiver<Ended>, caller: &Caller) -> Self {
-        Self::new(Cancel::Channel(under_way), Some(end), caller)
+    pub(super) fn of_channel(under_way: UnderWay, end: Receiver<Ended>, shared: Shared) -> Self {
+        Self::new(Cancel::Channel(under_way), Some(end), shared)
     }
 }
 
@@ -215,17 +373,18 @@ impl Delivery {
         let Some(end) = end else {
             return Ok((None, None, None));
         };
-        let end = wait(py, end).inspect_err(|_| self.cancel())?;
-        answer::received(py, end, &self.peer, self.limit)
+        let Shared {
+            process,
+            peer,
+            limit,
+        } = &self.shared;
+        let end = wait(py, &process.get().driver, &end).inspect_err(|_| self.cancel())?;
+        answer::received(py, end, peer, *limit)
     }
 
     /// Ends the call as CANCELLED unless it has ended.
     fn cancel(&self) {
-        match &self.cancel {
-            Cancel::Channel(under_way) => under_way.cancel(),
-            Cancel::Link(link, Some(number)) => link.cancel(*number),
-            Cancel::Link(_, None) => {}
-        }
+        self.cancel.cancel();
     }
 }
 

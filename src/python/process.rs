@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use tokio::runtime::Handle;
 
 use crate::call::{Journal, Level, Record};
-use crate::net::{Driver, Runtime};
+use crate::net::{Driver, Runtime, hold_back};
 use crate::python::callbacks::{Callback, Callbacks, ReadyCall};
 use crate::python::{enter, errors, imports};
 
@@ -77,14 +77,15 @@ impl Process {
 
     /// Waits for callbacks: `(callable, args)` each; None when closed and empty.
     fn next_callbacks<'py>(&self, py: Python<'py>) -> Option<Vec<ReadyCall<'py>>> {
-        let callbacks = py.detach(|| self.callbacks.take())?;
+        hold_back(true);
+        let callbacks = py.detach(|| self.callbacks.take(&self.driver))?;
         enter::gate(py);
-        Some(Callback::prepared(py, callbacks))
+        Some(Callback::prepared(py, false, callbacks))
     }
 
     /// The callbacks that are there, without waiting: `(callable, args)` each.
     fn take_callbacks<'py>(&self, py: Python<'py>) -> Vec<ReadyCall<'py>> {
-        Callback::prepared(py, self.callbacks.take_now())
+        Callback::prepared(py, false, self.callbacks.take_now())
     }
 
     /// Has `function(*args)` called by the callbacks' thread.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -17,7 +16,7 @@ use crate::python::invoker::Invoker;
 use crate::python::options::{self, Protocol, ServerOptions, seconds};
 use crate::python::process::Process;
 use crate::python::servicing::{Offers, Servicing};
-use crate::python::wait::wait;
+use crate::python::wait::{channel, wait};
 use crate::python::workers::Workers;
 use crate::python::{errors, fd, stats, tls};
 
@@ -54,12 +53,11 @@ fn run<T: Send + 'static>(
     process: &Process,
     task: impl Future<Output = T> + Send + 'static,
 ) -> PyResult<T> {
-    let (sender, receiver) = sync_channel(1);
-    process.handle().spawn(async move {
-        // Nobody waits any more when this fails: Ctrl-C.
-        let _ = sender.send(task.await);
-    });
-    wait(py, receiver)
+    let (sender, receiver) = channel();
+    process
+        .handle()
+        .spawn(async move { sender.send(task.await) });
+    wait(py, &process.driver, &receiver)
 }
 
 /// Binds where `bind` says.

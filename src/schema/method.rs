@@ -25,7 +25,7 @@ pub struct Method {
 pub struct MethodTable {
     service: String,
     methods: Vec<Method>,
-    by_name: HashMap<String, usize>,
+    by_name: HashMap<Vec<u8>, usize>,
 }
 
 impl MethodTable {
@@ -67,7 +67,7 @@ impl MethodTable {
         let by_name = methods
             .iter()
             .enumerate()
-            .map(|(index, method)| (method.name.clone(), index))
+            .map(|(index, method)| (method.name.clone().into_bytes(), index))
             .collect();
         Self {
             service: service.to_owned(),
@@ -96,8 +96,8 @@ impl MethodTable {
 
     /// The index of the method with this bare name.
     #[must_use]
-    pub fn index_of(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).copied()
+    pub fn index_of(&self, name: impl AsRef<[u8]>) -> Option<usize> {
+        self.by_name.get(name.as_ref()).copied()
     }
 }
 

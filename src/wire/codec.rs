@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use crate::wire::{EncodeError, Frame, OutgoingCall, OutgoingReply, Reads, Sniff, WireError};
@@ -10,6 +10,12 @@ use crate::wire::{EncodeError, Frame, OutgoingCall, OutgoingReply, Reads, Sniff,
 /// Bytes that stand before a body. Most heads fit without an allocation.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Head(SmallVec<[u8; 128]>);
+
+impl From<&[u8]> for Head {
+    fn from(bytes: &[u8]) -> Self {
+        Self(SmallVec::from_slice(bytes))
+    }
+}
 
 impl Head {
     /// Appends `bytes`.
@@ -34,6 +40,21 @@ impl Head {
 impl fmt::Debug for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Head").field(&self.as_slice()).finish()
+    }
+}
+
+/// Bytes up to which a message or an attachment is copied out of the buffer it came in: few bytes
+/// that wait must not hold on to all of it.
+const SMALL_BYTES: usize = 2 * 1024;
+
+/// Takes the next `length` bytes, which are there, off the front of `buffer`.
+pub(crate) fn take(buffer: &mut BytesMut, length: usize) -> Bytes {
+    if length <= SMALL_BYTES {
+        let taken = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
+        buffer.advance(length);
+        taken
+    } else {
+        buffer.split_to(length).freeze()
     }
 }
 

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::status::Status;
 use crate::wire::compress::Compression;
 use crate::wire::{BodyFault, Extras};
+
+/// A name on a wire; most have room in it.
+pub type Name = SmallVec<[u8; 32]>;
 
 /// How a wire names the called method. Names are kept as they came: no protocol promises UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,9 +20,9 @@ pub enum Target {
     /// Service, by full or bare name, and bare name of the method.
     Name {
         /// `game.GameService` or `GameService`.
-        service: Bytes,
+        service: Name,
         /// `connect_server`.
-        method: Bytes,
+        method: Name,
     },
     /// Bare name of the service and place of the method in it.
     Place {
@@ -47,6 +51,24 @@ impl Payload {
             compression: Compression::None,
         }
     }
+}
+
+impl<'a> From<&'a Payload> for Body<'a> {
+    fn from(payload: &'a Payload) -> Self {
+        Self {
+            bytes: &payload.bytes,
+            compression: payload.compression,
+        }
+    }
+}
+
+/// A serialized message that is to be sent, compressed already where it is to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Body<'a> {
+    /// The bytes for the wire.
+    pub bytes: &'a [u8],
+    /// What undoes their compression.
+    pub compression: Compression,
 }
 
 /// A call as it came in.
@@ -116,8 +138,8 @@ pub struct OutgoingCall<'a> {
     pub id: Option<u64>,
     /// What is left of the time for the call.
     pub timeout: Option<Duration>,
-    /// The request, compressed already where it is to be.
-    pub body: &'a Payload,
+    /// The request.
+    pub body: Body<'a>,
     /// What goes beside it.
     pub extras: &'a Extras,
 }
@@ -128,8 +150,8 @@ pub struct OutgoingCall<'a> {
 pub struct OutgoingReply<'a> {
     /// The id that the call carried, where the wire has ids.
     pub id: Option<u64>,
-    /// The response, compressed already where it is to be, or how the call failed.
-    pub outcome: Result<&'a Payload, &'a Status>,
+    /// The response, or how the call failed.
+    pub outcome: Result<Body<'a>, &'a Status>,
     /// What goes beside it.
     pub extras: &'a Extras,
 }

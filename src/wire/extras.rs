@@ -63,6 +63,9 @@ pub struct Parts {
 pub struct Extras(Option<Box<Parts>>);
 
 impl Extras {
+    /// Nothing.
+    pub const NONE: Self = Self(None);
+
     /// The parts, where there are any.
     #[must_use]
     pub fn parts(&self) -> Option<&Parts> {

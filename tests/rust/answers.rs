@@ -33,7 +33,7 @@ fn calls_in_flight_are_answered_in_whatever_order_they_end() {
         fastrand::Rng::with_seed(7).shuffle(&mut kept);
         let order: Vec<Bytes> = kept.iter().map(|call| call.body.bytes.clone()).collect();
         for call in kept {
-            assert!(call.ticket.respond(call.body, Extras::default()));
+            assert!(call.ticket.respond(&call.body, &Extras::NONE));
         }
         for body in order {
             let id = u64::from(number_in(&body)) + 1000;
@@ -92,7 +92,7 @@ fn ids_may_be_any_numbers_and_come_twice() {
     caller.call(7, KEEP, b"first");
     caller.call(7, KEEP, b"second");
     for call in place.desk.kept(2).into_iter().rev() {
-        call.ticket.respond(call.body, Extras::default());
+        call.ticket.respond(&call.body, &Extras::NONE);
     }
     let mut bodies = [caller.answered().1, caller.answered().1];
     bodies.sort();
@@ -115,7 +115,7 @@ fn a_peer_that_ended_its_side_still_gets_all_its_answers() {
         assert_eq!(place.house.count("connections"), 1);
         for call in kept {
             assert!(!call.ticket.is_cancelled());
-            assert!(call.ticket.respond(call.body, Extras::default()));
+            assert!(call.ticket.respond(&call.body, &Extras::NONE));
         }
         let mut answered: Vec<u32> = (0..50).map(|_| number_in(&caller.answered().1)).collect();
         answered.sort_unstable();
@@ -142,11 +142,11 @@ fn a_deadline_is_answered_on_time_and_what_the_handler_says_later_is_late() {
     assert_eq!((id, status.code), (2, Code::DeadlineExceeded));
     assert_eq!(status.native, Some(ERPCTIMEDOUT));
     assert!(hasty.ticket.is_cancelled() && hasty.ticket.is_ended());
-    assert!(!hasty.ticket.respond(hasty.body, Extras::default()));
+    assert!(!hasty.ticket.respond(&hasty.body, &Extras::NONE));
     assert_eq!(place.house.count("late_endings_total"), 1);
 
     assert!(!patient.ticket.is_cancelled());
-    assert!(patient.ticket.respond(patient.body, Extras::default()));
+    assert!(patient.ticket.respond(&patient.body, &Extras::NONE));
     assert_eq!(caller.answered(), (1, b"patient".to_vec()));
     place
         .house
@@ -199,7 +199,7 @@ fn more_calls_than_may_run_are_refused_at_once() {
     }
     // The place is free when the call has ended.
     let call = kept.remove(0);
-    assert!(call.ticket.respond(call.body, Extras::default()));
+    assert!(call.ticket.respond(&call.body, &Extras::NONE));
     other.call(10, KEEP, b"");
     let late = place.desk.kept_one();
     place.house.counted("rejected_total", &[("overload", 2)]);
@@ -227,7 +227,7 @@ fn a_method_has_a_bound_of_its_own() {
     assert_eq!((id, status.native), (2, Some(ELIMIT)));
     caller.call(3, ECHO, b"other");
     assert_eq!(caller.answered(), (3, b"other".to_vec()));
-    kept.ticket.fail(Status::new(Code::NotFound, "none"));
+    kept.ticket.fail(&Status::new(Code::NotFound, "none"));
     assert_eq!(caller.failed().1.code, Code::NotFound);
     caller.call(4, KEEP, b"");
     place.desk.kept_one();
@@ -298,10 +298,10 @@ fn answers_leave_in_the_order_of_their_calls_where_the_wire_wants_it() {
         let first = kept.remove(0);
         fastrand::Rng::with_seed(3).shuffle(&mut kept);
         for call in kept {
-            assert!(call.ticket.respond(call.body, Extras::default()));
+            assert!(call.ticket.respond(&call.body, &Extras::NONE));
         }
         caller.assert_silent(ms(50));
-        assert!(first.ticket.respond(first.body, Extras::default()));
+        assert!(first.ticket.respond(&first.body, &Extras::NONE));
         for number in 0..40 {
             let (id, body) = caller.answered();
             assert_eq!(number_in(&body), number);
@@ -336,7 +336,7 @@ fn a_failure_that_the_wire_cannot_say_ends_the_connection() {
         let fails = place.desk.kept_one();
         caller.call(2, KEEP, b"goes with it");
         let lost = place.desk.kept_one();
-        assert!(fails.ticket.fail(Status::new(Code::NotFound, "none")));
+        assert!(fails.ticket.fail(&Status::new(Code::NotFound, "none")));
         caller.assert_end();
         eventually("the end", || place.desk.closes() == [CloseKind::CallFailed]);
         eventually("the loss", || lost.ticket.is_ended());
@@ -376,7 +376,7 @@ fn an_answer_that_is_too_large_becomes_a_failure() {
     let kept = place.desk.kept_one();
     assert!(
         kept.ticket
-            .respond(Payload::plain(large.clone()), Extras::default())
+            .respond(&Payload::plain(large.clone()), &Extras::NONE)
     );
     let (id, status) = caller.failed();
     assert_eq!((id, status.native), (1, Some(ERESPONSE)));
@@ -388,10 +388,7 @@ fn an_answer_that_is_too_large_becomes_a_failure() {
     let mut caller = place.caller();
     caller.call(1, KEEP, b"");
     let kept = place.desk.kept_one();
-    assert!(
-        kept.ticket
-            .respond(Payload::plain(large), Extras::default())
-    );
+    assert!(kept.ticket.respond(&Payload::plain(large), &Extras::NONE));
     caller.assert_end();
     eventually("the end", || place.desk.closes() == [CloseKind::CallFailed]);
 }
@@ -425,7 +422,7 @@ fn a_caller_that_serves_can_be_called_back_and_no_other() {
         assert_eq!(calls.answer(number_in(&body)).body.bytes, body);
     }
     // Its own call is still there, and a call that it does not answer ends with the connection.
-    kept.ticket.respond(payload(b"own"), Extras::default());
+    kept.ticket.respond(&payload(b"own"), &Extras::NONE);
     assert_eq!(caller.answered(), (1, b"own".to_vec()));
     link.call(&outbound(1, b"last", None), calls.waiter(20));
     caller.next_call();
@@ -467,7 +464,7 @@ fn a_connection_that_is_closed_here_ends_though_its_caller_goes_on_to_call() {
             None
         );
         assert_eq!(calls.failure(0).code, Code::Unavailable);
-        assert!(first.ticket.respond(payload(b"first"), Extras::default()));
+        assert!(first.ticket.respond(&payload(b"first"), &Extras::NONE));
         assert_eq!(caller.answered(), (1, b"first".to_vec()));
         caller.assert_end();
         assert_eq!(place.desk.ran(KEEP), 1);
@@ -492,7 +489,7 @@ fn calls_whose_caller_is_lost_end_at_once() {
     assert_eq!(mourner.told(), 1);
     for call in kept {
         assert!(call.ticket.is_cancelled());
-        assert!(!call.ticket.respond(call.body, Extras::default()));
+        assert!(!call.ticket.respond(&call.body, &Extras::NONE));
     }
     place.house.counted("calls_total", &[("CANCELLED", 3)]);
     assert_eq!(place.house.count("late_endings_total"), 3);

@@ -82,7 +82,7 @@ fn an_announcement_that_comes_back_with_an_answer_is_not_for_the_caller() {
     let mut extras = greeting(false);
     let key = ("key".to_owned(), "value".to_owned());
     extras.parts_mut().metadata.push(key.clone());
-    kept.ticket.respond(payload(b""), extras);
+    kept.ticket.respond(&payload(b""), &extras);
     assert_eq!(calls.answer(1).extras.metadata(), [key]);
 }
 
@@ -113,7 +113,7 @@ fn both_ends_may_have_much_to_answer_at_once() {
     // Nothing is read while the answers are made, so that both ends have too much to write.
     let stalled = [stall(&house), stall(&place.house)];
     for call in kept.into_iter().flatten() {
-        call.ticket.respond(payload(&large), Extras::default());
+        call.ticket.respond(&payload(&large), &Extras::NONE);
     }
     drop(stalled);
     let start = Instant::now();
@@ -265,7 +265,7 @@ fn a_channel_whose_service_closes_its_connection_calls_over_another_one() {
     calls.answer(1);
     server.call(2, ECHO, b"too late");
     assert_eq!(server.failed().1.native, Some(ELOGOFF));
-    kept.ticket.respond(payload(b"done"), Extras::default());
+    kept.ticket.respond(&payload(b"done"), &Extras::NONE);
     assert_eq!(server.answered(), (1, b"done".to_vec()));
     server.assert_end();
 }

@@ -10,7 +10,7 @@ use std::thread;
 
 use _core::net::client::Target;
 use _core::status::Code;
-use _core::wire::{Extras, MethodName, OutgoingCall, Parts};
+use _core::wire::{Body, Extras, MethodName, OutgoingCall, Parts};
 use bytes::Bytes;
 use support::{
     Calls, ECHO, ELIMIT, Folder, GRACE, House, KEEP, NO_LIMIT, Place, Talker, WAIT, WORKERS, baidu,
@@ -107,7 +107,7 @@ fn answers_before_their_turn(more: usize, most: usize) {
     assert!(ran <= most, "{ran} ran");
     assert!(read < 2500, "{read} were read");
     // All are answered once the first one is, in their order.
-    assert!(first.ticket.respond(first.body, Extras::default()));
+    assert!(first.ticket.respond(&first.body, &Extras::NONE));
     for number in 0..=CALLS {
         assert_eq!(caller.answered().0, u64::from(number));
     }
@@ -138,7 +138,7 @@ fn a_connection_that_is_lost_behind_answers_before_their_turn_is_let_go() {
     eventually("many answers", || place.desk.ran(ECHO) > 40);
     place.house.stop(&place.server, ms(50));
     eventually("the end", || place.desk.closes().len() == 1);
-    assert!(!first.ticket.respond(first.body, Extras::default()));
+    assert!(!first.ticket.respond(&first.body, &Extras::NONE));
 }
 
 /// A server of the next connection, to which a channel with `service=` has said hello.
@@ -168,7 +168,7 @@ fn a_server_that_calls_and_reads_no_refusals_is_let_go() {
         method: &method,
         id: Some(1),
         timeout: None,
-        body: &body,
+        body: Body::from(&body),
         extras: &extras,
     };
     let head = baidu().call_head(&call).unwrap();

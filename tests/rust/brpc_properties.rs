@@ -13,7 +13,7 @@ use _core::wire::compress::{ANY_RATIO_BYTES, CompressError, Compression, RATIO, 
 use _core::wire::hulu::HuluCodec;
 use _core::wire::sofa::SofaCodec;
 use _core::wire::{
-    CallFrame, Checksum, Codec, EncodeError, Extras, Frame, Head, MethodName, OutgoingCall,
+    Body, CallFrame, Checksum, Codec, EncodeError, Extras, Frame, Head, MethodName, OutgoingCall,
     OutgoingReply, Parts, Payload, Reads, ReplyFrame, Target, Trace, WireError, limits,
 };
 use bytes::{Bytes, BytesMut};
@@ -127,7 +127,7 @@ impl Sent {
                     method,
                     id: Some(*id),
                     timeout: *timeout,
-                    body,
+                    body: Body::from(body),
                     extras: &extras,
                 });
                 (head, body.bytes.clone(), extras.attachment())
@@ -135,7 +135,7 @@ impl Sent {
             Self::Reply { id, outcome, .. } => {
                 let head = codec.reply_head(&OutgoingReply {
                     id: Some(*id),
-                    outcome: outcome.as_ref(),
+                    outcome: outcome.as_ref().map(Body::from),
                     extras: &extras,
                 });
                 match outcome {
@@ -165,8 +165,8 @@ impl Sent {
                     }
                 } else {
                     Target::Name {
-                        service: method.service.into(),
-                        method: method.method.into(),
+                        service: method.service.as_bytes().into(),
+                        method: method.method.as_bytes().into(),
                     }
                 };
                 Frame::Call(CallFrame {
@@ -574,7 +574,7 @@ fn head_of(protocol: Protocol, index: u32, id: Option<u64>) -> Result<Head, Enco
         method: &method,
         id,
         timeout: None,
-        body: &Payload::default(),
+        body: Body::default(),
         extras: &Extras::default(),
     })
 }
@@ -584,7 +584,7 @@ fn a_call_or_an_answer_without_an_id_is_not_sent() {
     for protocol in [BaiduStd, Hulu, Sofa] {
         assert_eq!(head_of(protocol, 0, None), Err(EncodeError::IdMissing));
         let failed = Status::new(Code::Internal, "");
-        for outcome in [Ok(&Payload::default()), Err(&failed)] {
+        for outcome in [Ok(Body::default()), Err(&failed)] {
             let reply = OutgoingReply {
                 id: None,
                 outcome,

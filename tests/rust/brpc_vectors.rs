@@ -15,8 +15,8 @@ use _core::wire::compress::{Compression, inflate};
 use _core::wire::hulu::HuluCodec;
 use _core::wire::sofa::SofaCodec;
 use _core::wire::{
-    BodyFault, CallFrame, Checksum, Codec, Extras, Frame, MethodName, OutgoingCall, OutgoingReply,
-    Parts, Payload, Reads, ReplyFrame, Target, Trace, WireError, limits,
+    Body, BodyFault, CallFrame, Checksum, Codec, Extras, Frame, MethodName, OutgoingCall,
+    OutgoingReply, Parts, Payload, Reads, ReplyFrame, Target, Trace, WireError, limits,
 };
 use bytes::Bytes;
 use serde::Deserialize;
@@ -220,8 +220,8 @@ fn expected(protocol: &str, row: &Row) -> Expected {
     let (target, answer, text, trace, credential) = match protocol {
         "baidu_std" => {
             let target = Target::Name {
-                service: meta.part("request").name("service_name"),
-                method: meta.part("request").name("method_name"),
+                service: meta.part("request").name("service_name")[..].into(),
+                method: meta.part("request").name("method_name")[..].into(),
             };
             let trace = meta.part("request").trace();
             (
@@ -249,8 +249,8 @@ fn expected(protocol: &str, row: &Row) -> Expected {
             let name = meta.text("method").unwrap_or_default();
             let (service, method) = name.rsplit_once('.').unwrap_or(("", &name));
             let target = Target::Name {
-                service: service.to_owned().into(),
-                method: method.to_owned().into(),
+                service: service.as_bytes().into(),
+                method: method.as_bytes().into(),
             };
             (target, Fields(&row.meta), "reason", Trace::default(), "")
         }
@@ -416,7 +416,7 @@ fn is_ours(protocol: &str, row: &Row) -> bool {
 fn send_again(codec: &dyn Codec, row: &Row, frame: &Frame) -> Vec<u8> {
     let (head, payload, extras) = match frame {
         Frame::Call(call) => {
-            let text = |name: &Bytes| String::from_utf8(name.to_vec()).unwrap();
+            let text = |name: &[u8]| String::from_utf8(name.to_vec()).unwrap();
             let method = match &call.target {
                 Target::Index(index) => panic!("{index}"),
                 Target::Name { service, method } => MethodName {
@@ -435,7 +435,7 @@ fn send_again(codec: &dyn Codec, row: &Row, frame: &Frame) -> Vec<u8> {
                 method: &method,
                 id: call.id,
                 timeout: call.timeout,
-                body: &body,
+                body: Body::from(&body),
                 extras: &call.extras,
             });
             (head, body, &call.extras)
@@ -443,7 +443,7 @@ fn send_again(codec: &dyn Codec, row: &Row, frame: &Frame) -> Vec<u8> {
         Frame::Reply(reply) => {
             let head = codec.reply_head(&OutgoingReply {
                 id: reply.id,
-                outcome: reply.outcome.as_ref(),
+                outcome: reply.outcome.as_ref().map(Body::from),
                 extras: &reply.extras,
             });
             (

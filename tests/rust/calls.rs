@@ -12,7 +12,7 @@ use std::time::Instant;
 use _core::call::{Ended, Outbound, Waiter};
 use _core::net::client::Target;
 use _core::status::{Code, Status};
-use _core::wire::{Checksum, Codec, Extras, OutgoingCall, Parts};
+use _core::wire::{Body, Checksum, Codec, Extras, OutgoingCall, Parts};
 use bytes::Bytes;
 use support::{
     Calls, ECHO, ELOGOFF, Folder, GRACE, House, KEEP, NO_LIMIT, PATIENCE, Place, SECRET, Scene,
@@ -94,7 +94,7 @@ fn what_goes_beside_a_call_arrives_and_what_comes_beside_an_answer_too() {
         kept.extras.metadata(),
         [("key".to_owned(), "value".to_owned())]
     );
-    kept.ticket.respond(payload(b"kept"), Extras::default());
+    kept.ticket.respond(&payload(b"kept"), &Extras::NONE);
     assert_eq!(calls.answer(2).body.bytes, b"kept"[..]);
 }
 
@@ -150,7 +150,7 @@ fn largest_call(codec: &Arc<dyn Codec>) -> Outbound {
             method: &call.method,
             id: Some(1),
             timeout: None,
-            body: &call.body,
+            body: Body::from(&call.body),
             extras: &call.extras,
         };
         codec.call_head(&outgoing).is_ok()

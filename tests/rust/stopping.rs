@@ -41,7 +41,7 @@ fn a_stop_answers_what_runs_and_refuses_what_is_new() {
     let (id, status) = busy.failed();
     assert_eq!((id, status.native), (2, Some(ELOGOFF)));
     assert_eq!(status.code, Code::Unavailable);
-    assert!(running.ticket.respond(payload(b"done"), Extras::default()));
+    assert!(running.ticket.respond(&payload(b"done"), &Extras::NONE));
     assert_eq!(busy.answered(), (1, b"done".to_vec()));
     busy.assert_end();
     drop((busy, idle, silent));
@@ -74,7 +74,7 @@ fn a_stop_tells_those_who_understand_to_move_on() {
     }
     idle.call(2, ECHO, b"did not listen");
     assert_eq!(idle.failed().1.native, Some(ELOGOFF));
-    assert!(running.ticket.respond(payload(b"done"), Extras::default()));
+    assert!(running.ticket.respond(&payload(b"done"), &Extras::NONE));
     assert_eq!(busy.answered(), (1, b"done".to_vec()));
     for mut caller in [idle, busy] {
         caller.peer.end();
@@ -97,7 +97,7 @@ fn a_stop_that_cannot_refuse_runs_what_is_new_until_all_is_answered() {
         idle.assert_end();
         busy.call(2, ECHO, b"new");
         eventually("the new call", || place.desk.ran(ECHO) == 1);
-        assert!(running.ticket.respond(payload(b"done"), Extras::default()));
+        assert!(running.ticket.respond(&payload(b"done"), &Extras::NONE));
         let mut answers = [busy.answered(), busy.answered()];
         answers.sort();
         assert_eq!(answers, [(1, b"done".to_vec()), (2, b"new".to_vec())]);
@@ -135,7 +135,7 @@ fn a_stop_cuts_what_does_not_end_and_says_what_that_was() {
     }
     stuck.assert_end();
     assert!(kept.ticket.is_cancelled());
-    assert!(!kept.ticket.respond(payload(b""), Extras::default()));
+    assert!(!kept.ticket.respond(&payload(b""), &Extras::NONE));
     place.house.gate.open();
     eventually("the end", || {
         place.desk.closes() == [CloseKind::ServerStopped]

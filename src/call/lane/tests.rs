@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::call::ticket::tests::{Recorder, waiting_ticket};
-use crate::call::{CloseKind, CloseReason, Outcome, Place, Woken};
+use crate::call::{Admission, CloseKind, CloseReason, Limits, Outcome, Place, Woken};
 use crate::wire::{Extras, Payload};
 
 /// More than anything here takes on a busy machine.
@@ -174,6 +174,22 @@ impl Session for Notes {
     }
 }
 
+thread_local! {
+    /// Through which the calls of a test come in.
+    static DOOR: Arc<Admission> = {
+        let limits = Limits {
+            concurrency: None,
+            queued: usize::MAX,
+            queue_time: Duration::MAX,
+        };
+        Arc::new(Admission::new(limits, Vec::new()))
+    };
+}
+
+fn waiting_calls() -> usize {
+    DOOR.with(|door| door.waiting_calls())
+}
+
 fn lane_with(notes: Notes) -> (Arc<Processor>, Arc<Notes>, Arc<Lane>) {
     let processor = Arc::new(Processor::default());
     let notes = Arc::new(notes);
@@ -192,17 +208,17 @@ fn wide_lane() -> (Arc<Processor>, Arc<Notes>, Arc<Lane>) {
     (processor, notes, lane)
 }
 
-fn call_with(lane: &Lane, method: usize, body: &'static [u8]) -> Event {
+fn call_with(method: usize, body: &'static [u8]) -> Event {
     Event::Call(Call {
         place: Place { service: 0, method },
         body: Payload::plain(Bytes::from_static(body)),
         extras: Extras::default(),
-        ticket: waiting_ticket(lane.processor().seat()),
+        ticket: DOOR.with(waiting_ticket),
     })
 }
 
-fn call(lane: &Lane, method: usize) -> Event {
-    call_with(lane, method, b"four")
+fn call(method: usize) -> Event {
+    call_with(method, b"four")
 }
 
 /// What must come after so many calls.
@@ -220,7 +236,7 @@ fn push_events(lane: &Arc<Lane>, events: impl IntoIterator<Item = Event>) {
 }
 
 fn push(lane: &Arc<Lane>, methods: impl IntoIterator<Item = usize>) {
-    push_events(lane, methods.into_iter().map(|method| call(lane, method)));
+    push_events(lane, methods.into_iter().map(call));
 }
 
 /// Waits for a lane; `None` when nothing more will come.
@@ -324,7 +340,7 @@ fn a_turn_that_several_hold_ends_with_the_last_of_them() {
         if wide {
             lane.widen(true);
         }
-        push_events(&lane, [Event::Opened, call(&lane, 1), closed()]);
+        push_events(&lane, [Event::Opened, call(1), closed()]);
         next(&processor).unwrap().run();
         for _ in 0..3 {
             assert_eq!(notes.seen(), [Seen::Opened]);
@@ -352,7 +368,10 @@ impl Session for Hasty {
         } else {
             drop(turn.hold());
             // Another worker finds nothing to begin meanwhile.
-            assert!(turn.lane.begin().is_none(), "a call ran beside the opening");
+            assert!(
+                turn.lane.begin(turn.lane.mailbox()).is_none(),
+                "a call ran beside the opening"
+            );
         }
     }
 }
@@ -362,7 +381,7 @@ fn a_hold_that_is_dropped_early_does_not_end_the_turn() {
     let processor = Arc::new(Processor::default());
     let session = Arc::new(Hasty::default());
     let lane = Lane::new(Arc::clone(&session) as _, Arc::clone(&processor));
-    push_events(&lane, [Event::Opened, call(&lane, 1)]);
+    push_events(&lane, [Event::Opened, call(1)]);
     next(&processor).unwrap().run();
     assert_eq!(session.called.load(Ordering::SeqCst), 1);
     assert!(lane.is_idle());
@@ -461,7 +480,7 @@ fn what_is_no_call_runs_alone_and_in_its_place() {
         if number % 100 == 0 {
             events.push(credential(number));
         }
-        events.push(call(&lane, 1000 + number));
+        events.push(call(1000 + number));
     }
     events.push(closed());
     let mut expected_alone = vec![Seen::Opened];
@@ -486,14 +505,14 @@ fn what_is_no_call_runs_alone_and_in_its_place() {
     called.sort_unstable();
     assert!(called.into_iter().eq(1000..3000), "each call runs once");
     assert!(notes.running().most > 1, "{:?}", notes.running());
-    assert_eq!(processor.waiting_calls(), 0);
+    assert_eq!(waiting_calls(), 0);
 }
 
 #[test]
 fn a_hold_in_a_wide_lane_keeps_back_only_what_runs_alone() {
     let (processor, notes, lane) = wide_lane();
     push(&lane, [HOLD, 1, HOLD, 2]);
-    push_events(&lane, [closed(), call(&lane, 3)]);
+    push_events(&lane, [closed(), call(3)]);
     next(&processor).unwrap().run();
     assert_eq!(notes.called(), [HOLD, 1, HOLD, 2]);
     let hold = notes.holds.lock().unwrap().pop();
@@ -538,7 +557,7 @@ fn two_thousand_calls_of_a_wide_lane_run_once_each_while_holds_come_and_go() {
     called.sort_unstable();
     assert_eq!(called[..100], [HOLD; 100]);
     assert!(called[100..].iter().copied().eq(1000..3000));
-    assert_eq!(processor.waiting_calls(), 0);
+    assert_eq!(waiting_calls(), 0);
 }
 
 #[test]
@@ -553,21 +572,21 @@ fn calls_that_wait_are_counted_over_all_lanes() {
     };
     let (first, second) = (lane(), lane());
     push_events(&first, [Event::Opened]);
-    assert_eq!(processor.waiting_calls(), 0);
+    assert_eq!(waiting_calls(), 0);
     push(&first, [1, HOLD, 3]);
     push(&second, [4, 5]);
-    assert_eq!(processor.waiting_calls(), 5);
-    assert_eq!(second.processor().waiting_calls(), 5);
+    assert_eq!(waiting_calls(), 5);
+    assert_eq!(waiting_calls(), 5);
     assert_eq!((first.queued_calls(), second.queued_calls()), (3, 2));
     next(&processor).unwrap().run();
     // A call that runs waits no more, nor does one whose turn is held.
-    assert_eq!(processor.waiting_calls(), 2);
+    assert_eq!(waiting_calls(), 2);
     assert_eq!(first.queued_calls(), 0);
     // Whoever takes them out has to end them, and then they wait no more.
     let taken = second.take_calls();
     assert_eq!((taken.len(), second.queued_calls()), (2, 0));
     drop(taken);
-    assert_eq!(processor.waiting_calls(), 0);
+    assert_eq!(waiting_calls(), 0);
 }
 
 #[test]
@@ -586,7 +605,7 @@ fn taken_calls_are_given_back_and_the_rest_runs() {
             .map(|call| call.place.method)
             .collect();
         assert_eq!(taken, [1, 2, 3]);
-        assert_eq!((lane.queued_calls(), processor.waiting_calls()), (0, 0));
+        assert_eq!((lane.queued_calls(), waiting_calls()), (0, 0));
         assert!(!lane.is_idle());
         next(&processor).unwrap().run();
         assert_eq!(notes.seen(), [Seen::Opened, Seen::Closed]);
@@ -598,12 +617,12 @@ fn taken_calls_are_given_back_and_the_rest_runs() {
 #[test]
 fn a_wide_lane_where_calls_can_be_refused_never_stops_its_reader_and_says_what_waits() {
     static MEGABYTE: [u8; 1 << 20] = [0; 1 << 20];
-    let (processor, _, lane) = wide_lane();
+    let (_, _, lane) = wide_lane();
     let mut context = Context::from_waker(Waker::noop());
     push(&lane, vec![1; 2 * LANE_EVENTS]);
     let before = lane.waiting();
     assert_eq!(before.0, 2 * LANE_EVENTS);
-    push_events(&lane, (0..8).map(|_| call_with(&lane, 1, &MEGABYTE)));
+    push_events(&lane, (0..8).map(|_| call_with(1, &MEGABYTE)));
     assert!(lane.poll_room(&mut context).is_ready());
     let (calls, bytes) = lane.waiting();
     assert_eq!(
@@ -611,11 +630,11 @@ fn a_wide_lane_where_calls_can_be_refused_never_stops_its_reader_and_says_what_w
         (before.0 + 8, before.1 + 8 * MEGABYTE.len())
     );
     while lane.queued_calls() > 2 {
-        lane.begin().expect("a call may begin");
+        lane.begin(lane.mailbox()).expect("a call may begin");
         drop(lane.end());
     }
     assert_eq!(lane.waiting(), (2, 2 * MEGABYTE.len()));
-    assert_eq!(processor.waiting_calls(), 2);
+    assert_eq!(waiting_calls(), 2);
 }
 
 #[test]
@@ -641,11 +660,11 @@ fn a_paused_lane_begins_no_call_until_it_goes_on() {
             lane.widen(true);
         }
         lane.pause();
-        push_events(&lane, [Event::Opened, call(&lane, 1), call(&lane, 2)]);
+        push_events(&lane, [Event::Opened, call(1), call(2)]);
         next(&processor).unwrap().run();
         assert_eq!(notes.seen(), [Seen::Opened]);
         push_events(&lane, [closed()]);
-        assert_eq!((lane.queued_calls(), processor.waiting_calls()), (2, 2));
+        assert_eq!((lane.queued_calls(), waiting_calls()), (2, 2));
         assert!(!lane.is_idle());
         // There is nothing in the queue for anybody meanwhile.
         assert!(processor.take().is_none());
@@ -682,7 +701,7 @@ fn calls_that_ended_while_they_waited_make_room_for_others() {
     push_events(&lane, [Event::Opened]);
     // Ten times what a lane takes, of which all but every twentieth have ended.
     for number in 0..10 * LANE_BYTES / KILOBYTES.len() {
-        let event = call_with(&lane, 1000 + number, &KILOBYTES);
+        let event = call_with(1000 + number, &KILOBYTES);
         if let Event::Call(call) = &event
             && number % 20 != 0
         {
@@ -693,7 +712,7 @@ fn calls_that_ended_while_they_waited_make_room_for_others() {
         assert!(lane.queued_calls() < 2 * SWEEP_EVENTS + number / 5);
     }
     let left = 10 * LANE_BYTES / KILOBYTES.len() / 20;
-    assert_eq!(processor.waiting_calls(), left);
+    assert_eq!(waiting_calls(), left);
     push_events(&lane, [closed()]);
     while !lane.is_idle() {
         next(&processor).unwrap().run();

@@ -132,6 +132,7 @@ fn progress_keeps_the_leader_however_much_waits() {
     for ms in 0..50 {
         bench.processor.begin();
         bench.processor.leave();
+        bench.processor.end();
         bench.tick(ms);
     }
     assert!(bench.processor.lead(ANN));
@@ -150,6 +151,7 @@ fn a_second_standstill_soon_after_the_first_brings_a_crowd_for_a_while() {
     assert!(!bench.processor.lead(ANN) && !bench.processor.lead(BOB));
     drop(bench.processor.take());
     bench.processor.leave();
+    bench.processor.end();
     bench.tick(102);
     assert!(!bench.processor.lead(ANN));
     bench.tick(103);
@@ -170,13 +172,14 @@ fn the_crowd_stays_while_several_are_held_up() {
     bench.processor.begin();
     for ms in 3..500 {
         if ms % 4 == 0 {
+            // And takes the next one.
             bench.processor.leave();
-            bench.processor.begin();
         }
         bench.tick(ms);
     }
     assert!(!bench.processor.lead(ANN));
     bench.processor.leave();
+    bench.processor.end();
     for ms in 500..610 {
         bench.tick(ms);
     }

@@ -1,14 +1,14 @@
 //! Tickets that are ended in every way, by one thread and by many.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Barrier, Weak};
 use std::thread;
 
 use super::*;
 use crate::call::{
-    Admission, CloseReason, Limits, LossListener, Outbound, Processor, Registry, Waiter,
+    Admission, CloseReason, Limits, LossListener, Outbound, Place, Registry, Tally, Waiter,
 };
-use crate::wire::{Answers, Traits};
+use crate::wire::{Answers, Payload, Traits};
 
 /// What was said of a call, if anything was.
 type Said<T, E> = Option<Result<T, E>>;
@@ -20,6 +20,7 @@ pub(in crate::call) struct Recorder {
     lost: AtomicBool,
     /// What is said instead of any answer.
     instead: Mutex<Option<Code>>,
+    count: Count,
 }
 
 impl Link for Recorder {
@@ -52,9 +53,19 @@ impl Link for Recorder {
         None
     }
     fn cancel(&self, _: u64) {}
-    fn answer(&self, to: ReplyTo, answer: Option<Reply>) -> Option<Code> {
-        locked(&self.answers).push((to, answer.map(|(outcome, _)| outcome)));
+    fn answer(&self, to: ReplyTo, answer: Option<Reply<'_>>) -> Option<Code> {
+        let owned = |reply: Reply<'_>| {
+            let kept = |body: Body<'_>| Payload {
+                bytes: body.bytes.to_vec().into(),
+                compression: body.compression,
+            };
+            reply.outcome.map(kept).map_err(Status::clone)
+        };
+        locked(&self.answers).push((to, answer.map(owned)));
         *locked(&self.instead)
+    }
+    fn tally(&self) -> &dyn Tally {
+        &self.count
     }
     fn is_open(&self) -> bool {
         true
@@ -69,7 +80,7 @@ impl Link for Recorder {
 
 /// Who counts endings by their outcome, and late ones.
 #[derive(Debug, Default)]
-pub(in crate::call) struct Count {
+struct Count {
     ended: Mutex<Vec<Outcome>>,
     late: AtomicUsize,
     expired: AtomicUsize,
@@ -110,32 +121,21 @@ impl Ears {
 }
 
 /// A ticket of a call that waits, which nobody watches.
-pub(in crate::call) fn waiting_ticket(seat: Seat) -> Arc<Ticket> {
-    Bench::default().ticket_with(0, (None, seat))
+pub(in crate::call) fn waiting_ticket(door: &Arc<Admission>) -> Arc<Ticket> {
+    Bench::default().ticket(0, Some(door.admit()))
 }
 
 /// Everything around a ticket.
 #[derive(Default)]
 struct Bench {
     link: Arc<Recorder>,
-    count: Arc<Count>,
-    processor: Processor,
 }
 
 impl Bench {
-    fn ticket(&self, number: u64, permit: Option<Permit>) -> Arc<Ticket> {
-        self.ticket_with(number, (permit, self.processor.seat()))
-    }
-
-    fn ticket_with(&self, number: u64, rights: (Option<Permit>, Seat)) -> Arc<Ticket> {
+    fn ticket(&self, place: usize, permit: Option<Permit>) -> Arc<Ticket> {
         let link: Arc<dyn Link> = Arc::clone(&self.link) as _;
-        let tally: Arc<dyn Tally> = Arc::clone(&self.count) as _;
-        let to = ReplyTo {
-            id: Some(number + 100),
-            number,
-        };
-        let now = Instant::now();
-        Arc::new(Ticket::new(link, tally, to, now, None, rights))
+        let to = to(place);
+        Arc::new(Ticket::new(link, to, Instant::now(), None, permit))
     }
 
     /// The only answer that the link was given; it was given no other.
@@ -146,11 +146,26 @@ impl Bench {
     }
 
     fn ended(&self) -> Vec<Outcome> {
-        locked(&self.count.ended).clone()
+        locked(&self.link.count.ended).clone()
     }
 
     fn late(&self) -> usize {
-        self.count.late.load(Ordering::SeqCst)
+        self.link.count.late.load(Ordering::SeqCst)
+    }
+}
+
+fn to(place: usize) -> ReplyTo {
+    ReplyTo {
+        id: Some(place as u64 + 100),
+        place,
+        turn: 0,
+    }
+}
+
+fn response() -> Body<'static> {
+    Body {
+        bytes: b"well",
+        ..Body::default()
     }
 }
 
@@ -162,13 +177,27 @@ fn failure() -> Status {
     Status::new(Code::NotFound, "nothing there")
 }
 
-fn door(most: usize) -> Admission {
+const PLACE: Place = Place {
+    service: 0,
+    method: 0,
+};
+
+fn door(most: usize) -> Arc<Admission> {
     let limits = Limits {
         concurrency: Some(most),
         queued: 1,
         queue_time: Duration::ZERO,
     };
-    Admission::new(limits, Vec::new())
+    Arc::new(Admission::new(limits, Vec::new()))
+}
+
+fn is_free(door: &Arc<Admission>) -> bool {
+    let permit = door.enter(PLACE);
+    if let Ok(permit) = &permit {
+        permit.begin();
+        permit.leave();
+    }
+    permit.is_ok()
 }
 
 #[test]
@@ -178,13 +207,13 @@ fn each_way_to_end_says_and_counts_its_own() {
     let failed = |code| Outcome::Failed(code);
     let rows: [Row; 6] = [
         (
-            |ticket| assert!(ticket.respond(payload(), Extras::default())),
+            |ticket| assert!(ticket.respond(response(), &Extras::NONE)),
             Outcome::Ok,
             Some(Ok(())),
             false,
         ),
         (
-            |ticket| assert!(ticket.fail(failure())),
+            |ticket| assert!(ticket.fail(&failure())),
             failed(Code::NotFound),
             Some(Err(Code::NotFound)),
             false,
@@ -235,19 +264,15 @@ fn each_way_to_end_says_and_counts_its_own() {
 #[test]
 fn the_answer_goes_to_the_call_it_belongs_to() {
     let bench = Bench::default();
-    bench.ticket(7, None).respond(payload(), Extras::default());
-    let to = ReplyTo {
-        id: Some(107),
-        number: 7,
-    };
-    assert_eq!(*locked(&bench.link.answers), [(to, Some(Ok(payload())))]);
+    bench.ticket(7, None).respond(response(), &Extras::NONE);
+    assert_eq!(*locked(&bench.link.answers), [(to(7), Some(Ok(payload())))]);
 }
 
 #[test]
 fn what_is_counted_is_what_was_said() {
     let bench = Bench::default();
     *locked(&bench.link.instead) = Some(Code::Internal);
-    assert!(bench.ticket(1, None).respond(payload(), Extras::default()));
+    assert!(bench.ticket(1, None).respond(response(), &Extras::NONE));
     assert_eq!(bench.ended(), [Outcome::Failed(Code::Internal)]);
 }
 
@@ -255,9 +280,9 @@ fn what_is_counted_is_what_was_said() {
 fn what_comes_after_the_end_says_nothing() {
     let bench = Bench::default();
     let ticket = bench.ticket(1, None);
-    assert!(ticket.respond(payload(), Extras::default()));
-    assert!(!ticket.respond(payload(), Extras::default()));
-    assert!(!ticket.fail(failure()));
+    assert!(ticket.respond(response(), &Extras::NONE));
+    assert!(!ticket.respond(response(), &Extras::NONE));
+    assert!(!ticket.fail(&failure()));
     assert!(!ticket.finish(Outcome::Ok));
     assert_eq!(bench.late(), 3);
     // The time that passes and the loss of a connection are nobody's second ending.
@@ -293,51 +318,58 @@ fn a_listener_that_comes_late_is_told_at_once_and_one_that_is_gone_is_not() {
 
 #[test]
 fn a_permit_is_free_once_the_call_has_ended_and_its_handler_returned() {
-    for returns_first in [true, false] {
+    for (returns_first, runs_on) in [(true, false), (true, true), (false, false), (false, true)] {
         let (bench, door) = (Bench::default(), door(1));
-        let ticket = bench.ticket(1, Some(door.enter(0, 0).unwrap()));
-        let share = ticket.permit();
-        assert!(share.is_some());
+        let ticket = bench.ticket(1, Some(door.enter(PLACE).unwrap()));
+        ticket.begin();
+        let running = ticket.run().unwrap();
+        let returns: Box<dyn FnOnce() + '_> = if runs_on {
+            let on = running.on();
+            Box::new(|| drop(on))
+        } else {
+            Box::new(|| drop(running))
+        };
         if returns_first {
-            drop(share);
-            assert!(door.enter(0, 0).is_err());
-            ticket.respond(payload(), Extras::default());
+            returns();
+            assert!(!is_free(&door));
+            ticket.respond(response(), &Extras::NONE);
         } else {
             ticket.expire();
-            assert!(door.enter(0, 0).is_err());
-            assert!(ticket.permit().is_none());
-            drop(share);
+            assert!(!is_free(&door));
+            returns();
         }
         // What is left of the ticket holds nothing.
-        assert!(door.enter(0, 0).is_ok());
+        assert!(is_free(&door));
+        assert!(ticket.run().is_none());
+        assert!(is_free(&door) && door.waiting_calls() == 0);
+        assert_eq!(door.enter(PLACE).map(drop), Ok(()));
+        assert!(!is_free(&door), "given back more than was taken");
     }
 }
 
 #[test]
 fn a_call_waits_until_it_begins_or_ends() {
-    let bench = Bench::default();
-    let waiting = || bench.processor.waiting_calls();
-    let (begins, ends, dropped) = (
-        bench.ticket(1, None),
-        bench.ticket(2, None),
-        bench.ticket(3, None),
-    );
+    let (bench, door) = (Bench::default(), door(1));
+    let waiting = || door.waiting_calls();
+    let ticket = |place| bench.ticket(place, Some(door.admit()));
+    let (begins, ends, dropped) = (ticket(1), ticket(2), ticket(3));
     assert_eq!(waiting(), 3);
     begins.begin();
     begins.begin();
     assert_eq!(waiting(), 2);
     ends.expire();
+    ends.begin();
     assert_eq!(waiting(), 1);
     drop(dropped);
     assert_eq!(waiting(), 0);
-    begins.respond(payload(), Extras::default());
+    begins.respond(response(), &Extras::NONE);
     assert_eq!(waiting(), 0);
 }
 
 #[test]
 fn a_deadline_that_passes_while_the_call_waits_is_counted_apart() {
     let bench = Bench::default();
-    let expired = || bench.count.expired.load(Ordering::SeqCst);
+    let expired = || bench.link.count.expired.load(Ordering::SeqCst);
     let begun = bench.ticket(1, None);
     begun.begin();
     begun.expire();
@@ -347,7 +379,7 @@ fn a_deadline_that_passes_while_the_call_waits_is_counted_apart() {
     waits.expire();
     assert_eq!(expired(), 1);
     let ended = bench.ticket(3, None);
-    ended.respond(payload(), Extras::default());
+    ended.respond(response(), &Extras::NONE);
     ended.expire();
     let lost = bench.ticket(4, None);
     lost.lose();
@@ -358,8 +390,8 @@ fn a_deadline_that_passes_while_the_call_waits_is_counted_apart() {
 /// this was the end.
 fn end(way: usize, ticket: Arc<Ticket>) -> bool {
     match way {
-        0 => ticket.respond(payload(), Extras::default()),
-        1 => ticket.fail(failure()),
+        0 => ticket.respond(response(), &Extras::NONE),
+        1 => ticket.fail(&failure()),
         2 => ticket.finish(Outcome::Unanswered),
         3 => {
             ticket.expire();
@@ -383,7 +415,7 @@ fn many_threads_end_a_ticket_once() {
     for round in 0..300 {
         let bench = Bench::default();
         let ears = Arc::new(Ears::default());
-        let ticket = bench.ticket(1, Some(door.enter(0, 0).unwrap()));
+        let ticket = bench.ticket(1, Some(door.enter(PLACE).unwrap()));
         ticket.on_end(ears.weak());
         let start = Barrier::new(THREADS);
         let (said_so, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -399,7 +431,12 @@ fn many_threads_end_a_ticket_once() {
                 };
                 scope.spawn(move || {
                     start.wait();
-                    let _share = ticket.permit();
+                    // One of them runs it, as it may be that one of them begins it.
+                    let shared = Arc::clone(&ticket);
+                    let _running = (thread == 0).then(|| shared.run());
+                    if thread == 1 {
+                        ticket.begin();
+                    }
                     match (end(way, ticket), way) {
                         (true, _) => said_so.fetch_add(1, Ordering::SeqCst),
                         (false, 0..3) => refused.fetch_add(1, Ordering::SeqCst),
@@ -418,6 +455,11 @@ fn many_threads_end_a_ticket_once() {
         let said_so = said_so.into_inner();
         assert_eq!(said_so, usize::from(by_handler), "{round}: {outcomes:?}");
         assert_eq!(refused.into_inner(), bench.late(), "round {round}");
-        assert!(door.enter(0, 0).is_ok(), "round {round}: a permit is kept");
+        assert_eq!(door.waiting_calls(), 0, "round {round}");
+        assert!(is_free(&door), "round {round}: a permit is kept");
+        let more = door.enter(PLACE).unwrap();
+        assert!(!is_free(&door), "round {round}: more is given back");
+        more.begin();
+        more.leave();
     }
 }

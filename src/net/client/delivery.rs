@@ -15,7 +15,7 @@ use crate::net::client::line::{Line, State};
 use crate::net::client::pursuit::Waiting;
 use crate::net::connection::{Connection, locked};
 use crate::status::{Code, Status};
-use crate::wire::{EncodeError, OutgoingCall};
+use crate::wire::{Body, EncodeError, OutgoingCall};
 
 /// Where a call is.
 #[derive(Debug)]
@@ -204,7 +204,7 @@ impl Line {
             method: &call.method,
             id: Some(largest_id(self.terms.codec.traits())),
             timeout: call.deadline.map(left),
-            body: &call.body,
+            body: Body::from(&call.body),
             extras: &self.terms.greet(&call.extras),
         };
         self.terms.codec.call_head(&outgoing).map(drop)

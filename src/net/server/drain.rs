@@ -63,7 +63,7 @@ fn discard(lane: &Lane) -> usize {
             Code::Cancelled,
             "the server stopped before the call was run",
         );
-        call.ticket.fail(status.with_native(errno::ELOGOFF));
+        call.ticket.fail(&status.with_native(errno::ELOGOFF));
     }
     calls.len()
 }

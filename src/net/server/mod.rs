@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::call::{Lane, Link as _, Processor, Session};
-use crate::net::connection::{Connection, Terms, locked};
+use crate::net::connection::{Connection, Role, Terms, locked};
 use crate::net::tls::TlsAcceptor;
 use crate::net::{Socket, Stream};
 
@@ -172,6 +172,10 @@ impl Server {
 
     /// How many calls wait to be run.
     pub fn queued_calls(&self) -> usize {
-        self.processor.waiting_calls()
+        // All protocols of a server have one door.
+        match self.protocols.first().map(|terms| &terms.role) {
+            Some(Role::Server { admission, .. }) => admission.waiting_calls(),
+            Some(Role::Caller { .. }) | None => 0,
+        }
     }
 }

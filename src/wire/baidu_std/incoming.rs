@@ -19,16 +19,16 @@ use crate::wire::{
 const PROTO_TEXT: i32 = 3;
 
 impl Incoming for BaiduStd {
-    fn frame(reads: Reads, meta: Bytes, payload: Bytes) -> Result<Frame, WireError> {
-        match usual::read(reads, &meta, &payload) {
-            Some(frame) => Ok(frame),
+    fn frame(reads: Reads, meta: &[u8], payload: Bytes) -> Result<Frame, WireError> {
+        match usual::read(reads, meta) {
+            Some(usual) => Ok(usual.frame(payload)),
             None => any_frame(reads, meta, payload),
         }
     }
 }
 
 /// The frame of any meta.
-pub(super) fn any_frame(reads: Reads, meta: Bytes, payload: Bytes) -> Result<Frame, WireError> {
+pub(super) fn any_frame(reads: Reads, meta: &[u8], payload: Bytes) -> Result<Frame, WireError> {
     let meta: RpcMeta = parse(meta)?;
     if let Some(request) = &meta.request {
         required(request.service_name.as_ref(), "service_name is missing")?;
@@ -54,8 +54,8 @@ fn call(mut meta: RpcMeta, payload: Bytes) -> CallFrame {
     };
     CallFrame {
         target: Target::Name {
-            service: request.service_name.unwrap_or_default(),
-            method: request.method_name.unwrap_or_default(),
+            service: request.service_name.as_deref().unwrap_or_default().into(),
+            method: request.method_name.as_deref().unwrap_or_default().into(),
         },
         id: Some(id(meta.correlation_id)),
         timeout: request.timeout_ms.and_then(timeout),

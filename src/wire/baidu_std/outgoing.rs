@@ -9,7 +9,7 @@ use crate::wire::baidu_std::meta::{RpcMeta, RpcRequestMeta, RpcResponseMeta, Use
 use crate::wire::baidu_std::{BaiduStd, COMPRESSIONS, checksum, errno, usual};
 use crate::wire::brpc::{Outgoing, correlation_id, filled};
 use crate::wire::compress::Compression;
-use crate::wire::{Checksum, EncodeError, Extras, OutgoingCall, OutgoingReply, Payload};
+use crate::wire::{Body, Checksum, EncodeError, Extras, OutgoingCall, OutgoingReply};
 
 /// `content_type` of protobuf's binary form.
 const PROTOBUF: i32 = 0;
@@ -80,7 +80,7 @@ fn about(id: Option<u64>, metadata: &[(String, String)]) -> Result<RpcMeta, Enco
 }
 
 /// Says how a message and an attachment follow the meta.
-fn carry(meta: &mut RpcMeta, body: &Payload, extras: &Extras) {
+fn carry(meta: &mut RpcMeta, body: Body<'_>, extras: &Extras) {
     let attachment = extras.attachment();
     meta.compress_type = Some(COMPRESSIONS.number(body.compression));
     // An attachment above the largest i32 makes a frame that is refused for its size.
@@ -92,7 +92,7 @@ fn carry(meta: &mut RpcMeta, body: &Payload, extras: &Extras) {
         .map(|parts| parts.checksum)
         .unwrap_or_default();
     if covers != Checksum::None {
-        let value = checksum::value(covers, &body.bytes, attachment);
+        let value = checksum::value(covers, body.bytes, attachment);
         meta.checksum_type = Some(checksum::CRC32C);
         meta.checksum_value = Some(Bytes::copy_from_slice(&value));
         meta.checksum_with_attachment = (covers == Checksum::MessageAndAttachment).then_some(true);

@@ -5,8 +5,6 @@
 //! that is not plain: a field twice, a number in too many bytes. A test holds both ways to the
 //! same frames.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use prost::encoding::encode_varint;
 use smallvec::SmallVec;
@@ -24,45 +22,52 @@ const BYTES: u64 = 2;
 const VARINT_BYTES: u32 = 10;
 
 /// What a usual meta is about.
-enum About {
+enum About<'a> {
     Call {
-        service: Range<usize>,
-        method: Range<usize>,
+        service: &'a [u8],
+        method: &'a [u8],
         timeout_ms: Option<i32>,
     },
     /// An answer that reports a success.
     Answer,
 }
 
+/// A usual meta.
+pub(super) struct Usual<'a> {
+    about: About<'a>,
+    id: u64,
+}
+
 /// The fields of a message, from its bytes; `None` for what is not plain.
 struct Fields<'a> {
     bytes: &'a [u8],
-    at: usize,
     /// Numbers of the fields so far, a bit each.
     seen: u32,
 }
 
 /// The value of a field.
-enum Value {
+enum Value<'a> {
     Number(u64),
-    Bytes(Range<usize>),
+    Bytes(&'a [u8]),
 }
 
 impl<'a> Fields<'a> {
-    fn new(bytes: &'a [u8], range: Range<usize>) -> Option<Self> {
-        Some(Self {
-            bytes: bytes.get(..range.end)?,
-            at: range.start,
-            seen: 0,
-        })
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, seen: 0 }
     }
 
     fn varint(&mut self) -> Option<u64> {
-        let mut value = 0_u64;
-        for place in 0..VARINT_BYTES {
-            let byte = *self.bytes.get(self.at)?;
-            self.at += 1;
-            value |= u64::from(byte & 0x7f).checked_shl(7 * place)?;
+        // Most have one byte.
+        let (&first, rest) = self.bytes.split_first()?;
+        self.bytes = rest;
+        if first < 0x80 {
+            return Some(first.into());
+        }
+        let mut value = u64::from(first & 0x7f);
+        for place in 1..VARINT_BYTES {
+            let (&byte, rest) = self.bytes.split_first()?;
+            self.bytes = rest;
+            value |= u64::from(byte & 0x7f) << (7 * place);
             if byte < 0x80 {
                 // The tenth byte has room for one bit.
                 return (place < VARINT_BYTES - 1 || byte <= 1).then_some(value);
@@ -71,30 +76,21 @@ impl<'a> Fields<'a> {
         None
     }
 
-    fn is_over(&self) -> bool {
-        self.at == self.bytes.len()
-    }
-
     /// The number and the value of the next field.
-    fn next(&mut self) -> Option<(u32, Value)> {
+    fn next(&mut self) -> Option<(u64, Value<'a>)> {
         let tag = self.varint()?;
-        let number = u32::try_from(tag >> 3).ok().filter(|&number| number < 32)?;
-        let bit = 1 << number;
-        if self.seen & bit != 0 {
+        let number = tag >> 3;
+        if number >= 32 || self.seen & 1 << number != 0 {
             return None;
         }
-        self.seen |= bit;
+        self.seen |= 1 << number;
         let value = match tag & 7 {
             VARINT => Value::Number(self.varint()?),
             BYTES => {
                 let length = usize::try_from(self.varint()?).ok()?;
-                let end = self.at.checked_add(length)?;
-                if end > self.bytes.len() {
-                    return None;
-                }
-                let range = self.at..end;
-                self.at = end;
-                Value::Bytes(range)
+                let (value, rest) = self.bytes.split_at_checked(length)?;
+                self.bytes = rest;
+                Value::Bytes(value)
             }
             _ => return None,
         };
@@ -103,10 +99,10 @@ impl<'a> Fields<'a> {
 }
 
 /// The `request` of a meta.
-fn request(bytes: &[u8], range: Range<usize>) -> Option<About> {
-    let mut fields = Fields::new(bytes, range)?;
+fn request(bytes: &[u8]) -> Option<About<'_>> {
+    let mut fields = Fields::new(bytes);
     let (mut service, mut method, mut timeout_ms) = (None, None, None);
-    while !fields.is_over() {
+    while !fields.bytes.is_empty() {
         match fields.next()? {
             (1, Value::Bytes(name)) => service = Some(name),
             (2, Value::Bytes(name)) => method = Some(name),
@@ -124,9 +120,9 @@ fn request(bytes: &[u8], range: Range<usize>) -> Option<About> {
 }
 
 /// The `response` of a meta.
-fn response(bytes: &[u8], range: Range<usize>) -> Option<About> {
-    let mut fields = Fields::new(bytes, range)?;
-    while !fields.is_over() {
+fn response(bytes: &[u8]) -> Option<About<'_>> {
+    let mut fields = Fields::new(bytes);
+    while !fields.bytes.is_empty() {
         match fields.next()? {
             (1, Value::Number(0)) => {}
             _ => return None,
@@ -135,46 +131,53 @@ fn response(bytes: &[u8], range: Range<usize>) -> Option<About> {
     Some(About::Answer)
 }
 
-/// The frame of a usual meta; `None` for every other one.
-pub(super) fn read(reads: Reads, meta: &Bytes, payload: &Bytes) -> Option<Frame> {
-    let mut fields = Fields::new(meta, 0..meta.len())?;
-    let (mut about, mut id) = (None, None);
-    while !fields.is_over() {
+/// What a usual meta says; `None` for every other one.
+pub(super) fn read(reads: Reads, meta: &[u8]) -> Option<Usual<'_>> {
+    let mut fields = Fields::new(meta);
+    let (mut about, mut id) = (None, 0);
+    while !fields.bytes.is_empty() {
         match fields.next()? {
-            (1, Value::Bytes(range)) if about.is_none() => about = Some(request(meta, range)?),
-            (2, Value::Bytes(range)) if about.is_none() => about = Some(response(meta, range)?),
-            (4, Value::Number(number)) => id = Some(number),
+            (1, Value::Bytes(bytes)) if about.is_none() => about = Some(request(bytes)?),
+            (2, Value::Bytes(bytes)) if about.is_none() => about = Some(response(bytes)?),
+            (4, Value::Number(number)) => id = number,
             // Not compressed, protobuf, without a checksum: brpc says so each time.
-            (3 | 10 | 11, Value::Number(0)) => {}
-            (12, Value::Bytes(value)) if value.is_empty() => {}
+            (3 | 10 | 11, Value::Number(0)) | (12, Value::Bytes(&[])) => {}
             _ => return None,
         }
     }
-    let (id, body) = (id.or(Some(0)), Payload::plain(payload.clone()));
-    match (about?, reads) {
-        (
+    let about = about?;
+    let expected = match about {
+        About::Call { .. } => Reads::Calls,
+        About::Answer => Reads::Replies,
+    };
+    (reads == expected || reads == Reads::Both).then_some(Usual { about, id })
+}
+
+impl Usual<'_> {
+    /// The frame, whose message is `payload`.
+    pub(super) fn frame(self, payload: Bytes) -> Frame {
+        let (id, body) = (Some(self.id), Payload::plain(payload));
+        match self.about {
             About::Call {
                 service,
                 method,
                 timeout_ms,
-            },
-            Reads::Calls | Reads::Both,
-        ) => Some(Frame::Call(CallFrame {
-            target: Target::Name {
-                service: meta.slice(service),
-                method: meta.slice(method),
-            },
-            id,
-            timeout: timeout_ms.and_then(timeout),
-            body: Ok(body),
-            extras: Extras::default(),
-        })),
-        (About::Answer, Reads::Replies | Reads::Both) => Some(Frame::Reply(ReplyFrame {
-            id,
-            outcome: Ok(body),
-            extras: Extras::default(),
-        })),
-        _ => None,
+            } => Frame::Call(CallFrame {
+                target: Target::Name {
+                    service: service.into(),
+                    method: method.into(),
+                },
+                id,
+                timeout: timeout_ms.and_then(timeout),
+                body: Ok(body),
+                extras: Extras::NONE,
+            }),
+            About::Answer => Frame::Reply(ReplyFrame {
+                id,
+                outcome: Ok(body),
+                extras: Extras::NONE,
+            }),
+        }
     }
 }
 
@@ -203,6 +206,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::Body;
     use crate::wire::baidu_std::BaiduStd;
     use crate::wire::baidu_std::incoming::any_frame;
     use crate::wire::brpc::Outgoing as _;
@@ -259,16 +263,17 @@ mod tests {
             meta in meta(),
             reads in prop_oneof![Just(Reads::Calls), Just(Reads::Replies), Just(Reads::Both)],
         ) {
-            let (meta, payload) = (Bytes::from(meta), Bytes::from_static(b"body"));
-            if let Some(frame) = read(reads, &meta, &payload) {
-                prop_assert_eq!(any_frame(reads, meta, payload), Ok(frame));
+            let payload = Bytes::from_static(b"body");
+            if let Some(usual) = read(reads, &meta) {
+                let frame = usual.frame(payload.clone());
+                prop_assert_eq!(any_frame(reads, &meta, payload), Ok(frame));
             }
         }
 
         #[test]
         fn what_is_written_is_what_the_long_way_writes(id in any::<u64>()) {
-            let (body, extras) = (Payload::default(), Extras::default());
-            let reply = OutgoingReply { id: Some(id), outcome: Ok(&body), extras: &extras };
+            let (body, extras) = (Body::default(), Extras::default());
+            let reply = OutgoingReply { id: Some(id), outcome: Ok(body), extras: &extras };
             let long = BaiduStd::reply_meta(&reply).unwrap().encode_to_vec();
             prop_assert_eq!(&reply_meta(&reply).unwrap()[..], &long[..]);
         }
@@ -279,9 +284,7 @@ mod tests {
         let call = b"\x0a\x0c\x0a\x04Echo\x12\x04Echo\x18\0\x20\x05\x50\0\x58\0\x62\0";
         let answer = b"\x12\x02\x08\0\x18\0\x20\x05\x50\0\x58\0\x62\0";
         for (reads, meta) in [(Reads::Calls, &call[..]), (Reads::Replies, answer)] {
-            let payload = Bytes::from_static(b"body");
-            let frame = read(reads, &Bytes::copy_from_slice(meta), &payload);
-            assert!(frame.is_some(), "{reads:?}");
+            assert!(read(reads, meta).is_some(), "{reads:?}");
         }
     }
 }

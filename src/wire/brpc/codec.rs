@@ -2,10 +2,11 @@
 
 use std::marker::PhantomData;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use prost::Message;
 
 use crate::wire::brpc::{Dialect, Sizes};
+use crate::wire::codec::take;
 use crate::wire::sniff::magic;
 use crate::wire::{
     Codec, EncodeError, Frame, Head, OutgoingCall, OutgoingReply, Reads, Sniff, Traits, WireError,
@@ -63,9 +64,9 @@ where
         else {
             return Ok(None);
         };
-        buffer.advance(header);
-        let meta = buffer.split_to(meta).freeze();
-        let payload = buffer.split_to(rest).freeze();
+        let start = buffer.split_to(header + meta);
+        let payload = take(buffer, rest);
+        let meta = start.get(header..).unwrap_or_default();
         D::frame(reads, meta, payload).map(Some)
     }
 

@@ -29,7 +29,7 @@ pub(crate) trait Dialect: Incoming + Outgoing {
 /// How it makes frames of what it reads.
 pub(crate) trait Incoming {
     /// The frame of a meta and what follows it.
-    fn frame(reads: Reads, meta: Bytes, payload: Bytes) -> Result<Frame, WireError>;
+    fn frame(reads: Reads, meta: &[u8], payload: Bytes) -> Result<Frame, WireError>;
 }
 
 /// How it describes what it writes.

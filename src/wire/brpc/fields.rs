@@ -6,8 +6,10 @@ use prost::Message;
 use crate::wire::{EncodeError, Reads, WireError};
 
 /// Reads a meta.
-pub(crate) fn parse<M: Message + Default>(meta: Bytes) -> Result<M, WireError> {
-    M::decode(meta).map_err(|_| WireError::Meta("it is no protobuf message of its kind"))
+pub(crate) fn parse<M: Message + Default>(meta: &[u8]) -> Result<M, WireError> {
+    // Copied as a whole: its fields are parts of that, and there may be very many of them.
+    M::decode(Bytes::copy_from_slice(meta))
+        .map_err(|_| WireError::Meta("it is no protobuf message of its kind"))
 }
 
 /// Whether a frame is a call. Like brpc, an end that expects nothing but calls, or nothing but

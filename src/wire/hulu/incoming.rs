@@ -10,7 +10,7 @@ use crate::wire::{
 };
 
 impl Incoming for Hulu {
-    fn frame(reads: Reads, meta: Bytes, payload: Bytes) -> Result<Frame, WireError> {
+    fn frame(reads: Reads, meta: &[u8], payload: Bytes) -> Result<Frame, WireError> {
         match reads {
             Reads::Calls | Reads::Both => call(parse(meta)?, payload).map(Frame::Call),
             Reads::Replies => Ok(Frame::Reply(reply(&parse(meta)?, payload))),

@@ -7,7 +7,7 @@ use crate::wire::brpc::{Dialect as _, Outgoing, correlation_id, errno, filled};
 use crate::wire::compress::Compression;
 use crate::wire::hulu::meta::{HuluRpcRequestMeta, HuluRpcResponseMeta};
 use crate::wire::hulu::{COMPRESSIONS, Hulu};
-use crate::wire::{Carries, EncodeError, Extras, OutgoingCall, OutgoingReply, Payload};
+use crate::wire::{Body, Carries, EncodeError, Extras, OutgoingCall, OutgoingReply};
 
 /// Answers have no fields for ids, and none to carry.
 const CARRIES: Carries = Carries {
@@ -71,7 +71,7 @@ impl Outgoing for Hulu {
 
 /// The size of the message, which other implementations want to see only where an attachment
 /// follows. One above the largest i32 makes a frame that is refused for its size.
-fn message_size(body: &Payload, extras: &Extras) -> Option<i32> {
+fn message_size(body: Body<'_>, extras: &Extras) -> Option<i32> {
     i32::try_from(body.bytes.len())
         .ok()
         .filter(|_| !extras.attachment().is_empty())

@@ -2,15 +2,18 @@
 
 use bytes::{Buf as _, BytesMut};
 
+use crate::wire::codec::take;
 use crate::wire::compress::Compression;
 use crate::wire::indexed::{ByteOrder, Frame, FrameKind, Layout, LengthCovers, Reply};
 use crate::wire::{
-    Answers, CallFrame, Carries, Codec, EncodeError, Extras, Frame as Enveloped, Head,
+    Answers, Body, CallFrame, Carries, Codec, EncodeError, Extras, Frame as Enveloped, Head,
     OutgoingCall, OutgoingReply, Payload, Reads, ReplyFrame, Sniff, Target, Traits, WireError,
 };
 
 /// The protocol's name.
 const NAME: &str = "indexed";
+/// Room for the largest length, id and index.
+const HEAD_BYTES: usize = 8 + 8 + 4;
 
 /// The codec of one layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,18 +86,28 @@ impl IndexedCodec {
         }
     }
 
-    fn take_number(&self, buffer: &mut BytesMut, width: usize) -> u64 {
-        self.number(&buffer.split_to(width))
-    }
-
-    fn put_number(&self, head: &mut Head, number: u64, width: usize) {
+    fn put_number<'a>(&self, room: &'a mut [u8], number: u64, width: usize) -> &'a mut [u8] {
+        let (field, rest) = room.split_at_mut(width);
         match self.layout.byte_order {
-            ByteOrder::Little => head.push(number.to_le_bytes().get(..width).unwrap_or_default()),
-            ByteOrder::Big => head.push(number.to_be_bytes().get(8 - width..).unwrap_or_default()),
+            ByteOrder::Little => {
+                let bytes = number.to_le_bytes();
+                field.copy_from_slice(bytes.get(..width).unwrap_or_default());
+            }
+            ByteOrder::Big => {
+                let bytes = number.to_be_bytes();
+                field.copy_from_slice(bytes.get(8 - width..).unwrap_or_default());
+            }
         }
+        rest
     }
 
-    fn head(&self, kind: FrameKind, id: Option<u64>, body: usize) -> Result<Head, EncodeError> {
+    fn head(
+        &self,
+        kind: FrameKind,
+        id: Option<u64>,
+        index: u32,
+        body: usize,
+    ) -> Result<Head, EncodeError> {
         let prefix = self.prefix(kind) as u64;
         let after = prefix.saturating_add(body as u64);
         let most = self.most_after_length(kind);
@@ -105,9 +118,9 @@ impl IndexedCodec {
                 limit: most,
             });
         }
-        let mut head = Head::default();
+        let mut bytes = [0; HEAD_BYTES];
         let announced = after.saturating_add_signed(self.surplus(kind));
-        self.put_number(&mut head, announced, self.layout.length_width);
+        let mut room = self.put_number(&mut bytes, announced, self.layout.length_width);
         match (id, self.layout.id_width) {
             (None, 0) => {}
             (None, _) => return Err(EncodeError::IdMissing),
@@ -118,9 +131,13 @@ impl IndexedCodec {
                     largest: largest(width),
                 });
             }
-            (Some(id), width) => self.put_number(&mut head, id, width),
+            (Some(id), width) => room = self.put_number(room, id, width),
         }
-        Ok(head)
+        if kind == FrameKind::Call {
+            room = self.put_number(room, index.into(), self.layout.index_width);
+        }
+        let length = HEAD_BYTES - room.len();
+        Ok(Head::from(bytes.get(..length).unwrap_or_default()))
     }
 }
 
@@ -148,15 +165,21 @@ impl IndexedCodec {
         if buffer.len() - length_width < after {
             return Ok(None);
         }
-        buffer.advance(length_width);
-        let id = (id_width > 0).then(|| self.take_number(buffer, id_width));
+        let (id_at, index_at) = (length_width, length_width + id_width);
+        let number = |from: usize, width: usize| {
+            let bytes = buffer.get(from..from + width);
+            bytes.map_or(0, |bytes| self.number(bytes))
+        };
+        let id = (id_width > 0).then(|| number(id_at, id_width));
         // An index has at most 4 bytes.
         #[expect(clippy::cast_possible_truncation)]
         let index = match kind {
-            FrameKind::Call => Some(self.take_number(buffer, index_width) as u32),
+            FrameKind::Call => Some(number(index_at, index_width) as u32),
             FrameKind::Reply => None,
         };
-        let body = buffer.split_to(after - self.prefix(kind)).freeze();
+        let prefix = self.prefix(kind);
+        buffer.advance(length_width + prefix);
+        let body = take(buffer, after - prefix);
         Ok(Some(Frame { index, id, body }))
     }
 
@@ -169,9 +192,7 @@ impl IndexedCodec {
         if u64::from(index) > largest {
             return Err(EncodeError::Index { index, largest });
         }
-        let mut head = self.head(FrameKind::Call, id, body)?;
-        self.put_number(&mut head, u64::from(index), self.layout.index_width);
-        Ok(head)
+        self.head(FrameKind::Call, id, index, body)
     }
 
     /// What to send before a body of `body` bytes to answer a call.
@@ -179,12 +200,12 @@ impl IndexedCodec {
     /// # Errors
     /// The layout or the limit cannot carry such an answer.
     pub fn reply_head(&self, id: Option<u64>, body: usize) -> Result<Head, EncodeError> {
-        self.head(FrameKind::Reply, id, body)
+        self.head(FrameKind::Reply, id, 0, body)
     }
 }
 
 /// Nothing but a message fits into these frames.
-fn bare(extras: &Extras, body: &Payload) -> Result<usize, EncodeError> {
+fn bare(extras: &Extras, body: Body<'_>) -> Result<usize, EncodeError> {
     if body.compression != Compression::None {
         return Err(EncodeError::Extra {
             protocol: NAME,

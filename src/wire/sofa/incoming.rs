@@ -10,7 +10,7 @@ use crate::wire::{
 };
 
 impl Incoming for Sofa {
-    fn frame(reads: Reads, meta: Bytes, payload: Bytes) -> Result<Frame, WireError> {
+    fn frame(reads: Reads, meta: &[u8], payload: Bytes) -> Result<Frame, WireError> {
         let meta: SofaRpcMeta = parse(meta)?;
         let is_request = match required(meta.r#type, "type is missing")? {
             REQUEST => true,
@@ -20,14 +20,14 @@ impl Incoming for Sofa {
         let id = required(meta.sequence_id, "sequence_id is missing")?;
         let body = COMPRESSIONS.payload(meta.compress_type, payload);
         Ok(if is_call(reads, is_request) {
-            Frame::Call(call(id, meta.method.unwrap_or_default(), body))
+            Frame::Call(call(id, &meta.method.unwrap_or_default(), body))
         } else {
             Frame::Reply(reply(id, &meta, body))
         })
     }
 }
 
-fn call(id: u64, method: Bytes, body: Result<Payload, BodyFault>) -> CallFrame {
+fn call(id: u64, method: &[u8], body: Result<Payload, BodyFault>) -> CallFrame {
     CallFrame {
         target: target(method),
         id: Some(id),
@@ -51,12 +51,11 @@ fn reply(id: u64, meta: &SofaRpcMeta, body: Result<Payload, BodyFault>) -> Reply
 }
 
 /// `game.GameService.connect`, split at the last dot; without one, all of it is the method.
-fn target(mut name: Bytes) -> Target {
-    let dot = name.iter().rposition(|&byte| byte == b'.');
-    let method = name.split_off(dot.map_or(0, |dot| dot + 1));
-    name.truncate(dot.unwrap_or(0));
+fn target(name: &[u8]) -> Target {
+    let mut parts = name.rsplitn(2, |&byte| byte == b'.');
+    let (method, service) = (parts.next(), parts.next());
     Target::Name {
-        service: name,
-        method,
+        service: service.unwrap_or_default().into(),
+        method: method.unwrap_or_default().into(),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use _core::call::{Call, CloseKind, CloseReason, Event, Link, Registry, Session, Turn};
 use _core::status::{Code, Status};
-use _core::wire::{Extras, MethodName, Parts, Payload};
+use _core::wire::{Body, Extras, MethodName, Parts, Payload};
 
 use super::notes::schema;
 use super::{ECHO, Gate, NOTE, WAIT, eventually};
@@ -112,7 +112,9 @@ impl Desk {
         }
         note(Happened::Ran(method, call.body.bytes.to_vec()));
         match method {
-            NOTE => drop(call.ticket.respond(Payload::default(), Extras::default())),
+            NOTE => {
+                call.ticket.respond(Body::default(), &Extras::NONE);
+            }
             ECHO | WAIT => {
                 if method == WAIT {
                     self.gate.pass();
@@ -122,7 +124,7 @@ impl Desk {
                     attachment,
                     ..Parts::default()
                 });
-                call.ticket.respond(call.body, extras);
+                call.ticket.respond(&call.body, &extras);
             }
             _ => self.kept.lock().unwrap().push(call),
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use _core::net::address::Address;
 use _core::status::Status;
 use _core::wire::{
-    CallFrame, Codec, Extras, Frame, OutgoingCall, OutgoingReply, Payload, Reads, ReplyFrame,
+    Body, CallFrame, Codec, Extras, Frame, OutgoingCall, OutgoingReply, Payload, Reads, ReplyFrame,
 };
 use bytes::{Bytes, BytesMut};
 
@@ -85,7 +85,7 @@ impl Talker {
             method: &method(u32::from(index)),
             id: Some(id),
             timeout,
-            body: &body,
+            body: Body::from(&body),
             extras,
         };
         let head = self.codec.call_head(&call).unwrap();
@@ -114,14 +114,14 @@ impl Talker {
 
     /// The bytes of an answer.
     pub(crate) fn reply_frame(&self, id: Option<u64>, outcome: Result<&[u8], &Status>) -> Vec<u8> {
-        let body = outcome.map(|body| Payload::plain(Bytes::copy_from_slice(body)));
         let extras = Extras::default();
+        let plain = |bytes| Body {
+            bytes,
+            ..Body::default()
+        };
         let reply = OutgoingReply {
             id,
-            outcome: match &body {
-                Ok(body) => Ok(body),
-                Err(status) => Err(*status),
-            },
+            outcome: outcome.map(plain),
             extras: &extras,
         };
         let head = self.codec.reply_head(&reply).unwrap();
