@@ -207,11 +207,12 @@ fn a_hello_that_comes_byte_by_byte_is_one() {
 
 /// A call of [`ECHO`] over [`by_id`].
 fn frame(id: u64, body: &[u8]) -> Vec<u8> {
+    let request = payload(body);
     let call = OutgoingCall {
         method: &method(u32::from(ECHO)),
         id: Some(id),
         timeout: None,
-        body: &payload(body),
+        body: (&request).into(),
         extras: &Extras::default(),
     };
     [by_id().call_head(&call).unwrap().as_slice(), body].concat()
