@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import signal
 import subprocess
@@ -42,6 +43,26 @@ def test_the_page_on_typing_runs(child_env: dict[str, str], tmp_path: Path) -> N
     script = tmp_path / "typed.py"
     script.write_text("\n".join(blocks("typing.md")), encoding="utf-8")
     subprocess.run([sys.executable, str(script)], env=child_env, timeout=60, check=True)
+
+
+def test_the_page_on_tls_runs(child_env: dict[str, str], tmp_path: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parent / "tls"))
+    ca = importlib.import_module("authority").Authority()
+    ca.issue("the game", ips=("127.0.0.1",)).write(tmp_path, "server")
+    ca.issue("ada", uris=("spiffe://example.org/blue",)).write(tmp_path, "client")
+    (tmp_path / "ca.pem").write_bytes(ca.pem)
+    script = tmp_path / "secure.py"
+    script.write_text("\n".join(blocks("tls.md")), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=child_env,
+        timeout=60,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "welcome ada, ('spiffe://example.org/blue',)\n"
 
 
 @pytest.mark.parametrize("page", sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")))

@@ -5,6 +5,7 @@ the `RpcChannel` that their stubs want; framing, networking and dispatch are don
 """
 
 from callmethod import aio, service, testing
+from callmethod._authentication import AuthContext
 from callmethod.channel import Channel
 from callmethod.codec import Frame, IndexedCodec
 from callmethod.controller import Controller, ServerController
@@ -15,14 +16,18 @@ from callmethod.protocols import BaiduStd, Hulu, Indexed, Protocol, Sofa
 from callmethod.schema import MethodTable
 from callmethod.server import Server, StopSummary
 from callmethod.stats import Stats
+from callmethod.tls import Certificate, ClientTls, ServerTls, TlsInfo
 from callmethod.workers import ServeSummary, serve
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AuthContext",
     "BaiduStd",
+    "Certificate",
     "Channel",
     "ChannelOptions",
+    "ClientTls",
     "Code",
     "Controller",
     "Disconnect",
@@ -39,9 +44,11 @@ __all__ = [
     "Server",
     "ServerController",
     "ServerOptions",
+    "ServerTls",
     "Sofa",
     "Stats",
     "StopSummary",
+    "TlsInfo",
     "WireError",
     "__version__",
     "aio",

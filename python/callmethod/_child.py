@@ -41,11 +41,13 @@ class Plan:
         factory: what makes their services.
         grace: for calls under way when they are told to drain.
         start_timeout: from the start of a worker until it accepts.
+        tls: fields of the `ServerTls` by which they speak TLS.
     """
 
     factory: Name
     grace: float
     start_timeout: float
+    tls: dict[str, str | bool] | None
 
 
 class Child:
@@ -69,7 +71,13 @@ class Child:
         self.control, theirs = socket.socketpair()
         self.control.settimeout(0)
         task = Task(
-            plan.factory, listener, theirs.fileno(), os.getpid(), plan.grace, list(sys.argv)
+            plan.factory,
+            listener,
+            theirs.fileno(),
+            os.getpid(),
+            plan.grace,
+            list(sys.argv),
+            plan.tls,
         )
         flags: Callable[[], list[str]] = getattr(subprocess, FLAGS, list)
         with theirs:

@@ -22,6 +22,8 @@ from callmethod.server import Server
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from callmethod.tls import ServerTls
+
 PROGRAM = "__mp_main__"
 """Name of the user's program in a worker, as in the processes of `multiprocessing`: its
 `if __name__ == "__main__"` is not run there."""
@@ -124,16 +126,21 @@ def _load(path: str) -> ModuleType:
     return module
 
 
-def server_of(made: Any, name: Name) -> Server:
-    """Return the server that a factory gave, or one of the services that it gave.
+def server_of(made: Any, name: Name, tls: ServerTls | None) -> Server:
+    """Return the server that a factory gave, or one of the services that it gave, by `tls`.
 
     Raises:
         TypeError: it gave something else.
-        ValueError: two services with one bare name.
+        ValueError: two services with one bare name; a server, which says itself how it speaks TLS.
     """
     if isinstance(made, aio.Server):
-        return made.server
+        made = made.server
     if isinstance(made, Server):
+        if tls is not None:
+            raise ValueError(
+                f"{name} gives a server, which says itself how it speaks TLS: give tls= to it, and "
+                "not to serve()"
+            )
         return made
     services: list[Any] = [*made] if isinstance(made, (list, tuple)) else [made]
     try:
@@ -145,7 +152,7 @@ def server_of(made: Any, name: Name) -> Server:
             f"it gave {made!r}: {error}"
         ) from None
     # Listens nowhere so far.
-    server = Server(None)
+    server = Server(None, tls=tls)
     for service in services:
         server.add_service(service)
     return server

@@ -11,8 +11,10 @@ import dataclasses
 import json
 import signal
 import traceback
+from typing import Any
 
 from callmethod._factory import Name
+from callmethod.tls import ServerTls
 
 CLOSE = b"c"
 CLOSED = b"closed"
@@ -38,6 +40,7 @@ class Task:
         supervisor: number of the supervisor's process.
         grace: for calls under way when it is told to drain.
         argv: `sys.argv` of the supervisor.
+        tls: fields of the `ServerTls` by which services are served.
     """
 
     factory: Name
@@ -46,10 +49,21 @@ class Task:
     supervisor: int
     grace: float
     argv: list[str]
+    tls: dict[str, str | bool] | None
 
     def to_text(self) -> str:
         """Return it as an argument of a command."""
         return json.dumps(dataclasses.asdict(self))
+
+    def server_tls(self) -> ServerTls | None:
+        """Return how services are to speak TLS; files are read now.
+
+        Raises:
+            OSError: a file cannot be read.
+            ValueError: what is in the files will not do.
+        """
+        fields: dict[str, Any] | None = self.tls
+        return None if fields is None else ServerTls(**fields)
 
     @classmethod
     def from_text(cls, text: str) -> Task:

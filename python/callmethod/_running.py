@@ -13,11 +13,12 @@ from callmethod._loop import AsyncRunner
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from callmethod.options import ServerOptions
     from callmethod.peer_channel import PeerChannel
     from callmethod.protocols import Protocol
+    from callmethod.tls import ServerTls
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +55,10 @@ class Settings:
 
     max_workers: int
     options: ServerOptions
-    authenticate: Callable[[bytes, str], bool] | None
+    authenticate: Callable[[PeerChannel, bytes, Mapping[str, str]], bool] | None
     expose_errors: bool
     reuse_port: bool
+    tls: ServerTls | None
 
 
 class Running:
@@ -93,6 +95,7 @@ class Running:
                 reuse_port=settings.reuse_port,
                 context=contextvars.copy_context(),
                 runner=self._runner,
+                tls=settings.tls,
             )
         except BaseException:
             self._leave(_process.JOIN_SECONDS)

@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def spoken(protocols: Sequence[Protocol] | None, *, authenticates: bool) -> list[Protocol]:
-    """Return the protocols in the order in which they are looked for."""
+def spoken(
+    protocols: Sequence[Protocol] | None, *, credentials: bool, sniffed: bool
+) -> list[Protocol]:
+    """Return the protocols in the order in which they are looked for.
+
+    With `credentials` each can carry one; with `sniffed` something else is spoken at the port, too.
+    """
     if protocols is None:
         known: list[Protocol] = [BaiduStd(), Hulu(), Sofa(), Indexed()]
-        return [one for one in known if traits_of(one).credentials or not authenticates]
+        return [one for one in known if traits_of(one).credentials or not credentials]
     if isinstance(protocols, (BaiduStd, Hulu, Sofa, Indexed)):
         raise TypeError(f"protocols is a list: protocols=[callmethod.{protocols!r}]")
     given = [check_protocol(protocol) for protocol in protocols]
@@ -33,11 +38,13 @@ def spoken(protocols: Sequence[Protocol] | None, *, authenticates: bool) -> list
     if len(kinds) < len(given):
         raise ValueError(f"a port speaks one layout of each protocol, not all of {given}")
     for protocol in given:
-        if authenticates and not traits_of(protocol).credentials:
+        if credentials and not traits_of(protocol).credentials:
             raise ValueError(
-                f"{protocol} has no place for a credential, so that authenticate= could not hold"
+                f"{protocol} has no place for a credential, so that authenticate= could not hold; "
+                "one that takes a context can go by certificates, ServerTls(client_ca=...)"
             )
-        if isinstance(protocol, Indexed) and len(given) > 1 and protocol.length_width == 2:  # noqa: PLR2004
+        shares = sniffed or len(given) > 1
+        if isinstance(protocol, Indexed) and shares and protocol.length_width == 2:  # noqa: PLR2004
             raise ValueError(
                 "Indexed(length_width=2) cannot share a port: its lengths look like other "
                 "protocols' first bytes"

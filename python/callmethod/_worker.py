@@ -158,7 +158,7 @@ def _let_pass(_number: int, _frame: FrameType | None) -> None:
 
 
 def _serve(made: Any, task: Task, control: Control, listener: socket.socket) -> None:
-    server = server_of(made, task.factory)
+    server = server_of(made, task.factory, task.server_tls())
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         control.drain()
@@ -169,7 +169,9 @@ def _serve(made: Any, task: Task, control: Control, listener: socket.socket) -> 
 
 
 async def _serve_on_loop(made: Any, task: Task, control: Control, listener: socket.socket) -> None:
-    server = server_of(await made if inspect.isawaitable(made) else made, task.factory)
+    server = server_of(
+        await made if inspect.isawaitable(made) else made, task.factory, task.server_tls()
+    )
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, control.drain)
     _start(server, control, listener)

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from callmethod._authentication import AuthContext
     from callmethod._running import StopSummary
     from callmethod.stats import Stats
+    from callmethod.tls import ClientTls, ServerTls
 
 __all__ = ["AwaitableChannel", "Channel", "Server", "awaitable"]
 
@@ -125,12 +127,13 @@ class Channel(AwaitableChannel):
         protocol: Protocol = BaiduStd(),  # noqa: B008  (frozen)
         options: ChannelOptions = ChannelOptions(),  # noqa: B008  (frozen)
         service: Any = None,
+        tls: ClientTls | None = None,
     ) -> None:
         """Make a channel; arguments and errors are those of `callmethod.Channel`.
 
         `async def` methods of `service` run on the loop that runs here.
         """
-        self._own = _Channel(target, protocol=protocol, options=options, service=service)
+        self._own = _Channel(target, protocol=protocol, options=options, service=service, tls=tls)
         super().__init__(self._own)
 
     @property
@@ -154,6 +157,10 @@ class Channel(AwaitableChannel):
     async def close(self, grace: float = 1.0) -> None:
         """Write what waits and await answers for at most `grace` seconds, and close."""
         await asyncio.to_thread(self._own.close, grace)
+
+    def reload_tls(self, tls: ClientTls | None = None) -> None:
+        """Read the files of `tls` again; arguments and errors are those of `Channel.reload_tls`."""
+        self._own.reload_tls(tls)
 
     def stats(self) -> Stats:
         """Return the counters of all connections of this channel."""
@@ -185,9 +192,10 @@ class Server:
         protocols: Sequence[Protocol] | None = None,
         max_workers: int | None = None,
         options: ServerOptions = ServerOptions(),  # noqa: B008  (frozen)
-        authenticate: Callable[[bytes, str], bool] | None = None,
+        authenticate: Callable[[AuthContext], object] | Callable[[bytes, str], bool] | None = None,
         expose_errors: bool = True,
         reuse_port: bool = False,
+        tls: ServerTls | None = None,
     ) -> None:
         """Make a server; arguments and errors are those of `callmethod.Server`."""
         self.server = _Server(
@@ -198,6 +206,7 @@ class Server:
             authenticate=authenticate,
             expose_errors=expose_errors,
             reuse_port=reuse_port,
+            tls=tls,
         )
 
     def add_service(
@@ -210,6 +219,10 @@ class Server:
     def address(self) -> str:
         """Where it listens, with the port that the system chose."""
         return self.server.address
+
+    def reload_tls(self, tls: ServerTls | None = None) -> None:
+        """Read the files of `tls` again; arguments and errors are those of `Server.reload_tls`."""
+        self.server.reload_tls(tls)
 
     def stats(self) -> Stats:
         """Return the counters."""

@@ -16,6 +16,7 @@ from callmethod.options import ChannelOptions, check_seconds
 from callmethod.protocols import BaiduStd, Indexed, Protocol, check_protocol, traits_of
 from callmethod.server import Server, core_of
 from callmethod.service import RpcChannel
+from callmethod.tls import check_client
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from callmethod import aio
     from callmethod.stats import Stats
+    from callmethod.tls import ClientTls
 
 __all__ = ["Channel"]
 
@@ -48,6 +50,7 @@ class Channel(RpcChannel):
         protocol: Protocol = BaiduStd(),  # noqa: B008  (frozen)
         options: ChannelOptions = ChannelOptions(),  # noqa: B008  (frozen)
         service: Any = None,
+        tls: ClientTls | None = None,
     ) -> None:
         """Make a channel; nothing is connected yet.
 
@@ -58,11 +61,13 @@ class Channel(RpcChannel):
             options: times, and what a call does while the server is away.
             service: serves the calls that the server makes back. A channel with one connects
                 again by itself after a loss, to hear them.
+            tls: how TLS is spoken; without it none is.
 
         Raises:
             TypeError: `protocol` is no protocol, or `service` no service.
             ValueError: `target` is none; the protocol has no way for calls in both directions and
-                there is a `service`; it carries no credential and the options have one.
+                there is a `service`; it carries no credential and the options have one; a server of
+                this process is reached without TLS.
             RuntimeError: `target` is a server that does not run.
         """
         protocol = check_protocol(protocol)
@@ -72,9 +77,13 @@ class Channel(RpcChannel):
             raise TypeError(f'target must be "host:port" or the like, not {target!r}')
         if not isinstance(options, ChannelOptions):
             raise TypeError(f"options must be callmethod.ChannelOptions(...), not {options!r}")
+        check_client(tls)
+        if tls is not None and not isinstance(target, str):
+            raise ValueError("a server of this process is reached without a socket, hence no tls=")
         _check_options(protocol, options, service)
         self._target = target if isinstance(target, str) else "memory"
         self._timeout = options.timeout
+        self._tls = tls
         self._answers = traits_of(protocol).answers
         self._made_in = _process.generation
         offers = None if service is None else _offers(service, protocol)
@@ -91,6 +100,7 @@ class Channel(RpcChannel):
                 offers=offers,
                 context=contextvars.copy_context(),
                 runner=runner,
+                tls=tls,
             )
         except BaseException:
             _process.leave(self._shared, token)
@@ -151,6 +161,25 @@ class Channel(RpcChannel):
         """
         _process.check(self._made_in, "channel")
         self._core.set_credential(credential)
+
+    def reload_tls(self, tls: ClientTls | None = None) -> None:
+        """Read the files of `tls` again, for connections made from now on.
+
+        With an argument, that is spoken from now on. The connection that is there stays as it is.
+
+        Raises:
+            OSError: a file cannot be read; all stays as it was, here and below.
+            RuntimeError: the channel speaks no TLS.
+            TypeError: it is no `ClientTls`.
+            ValueError: what is in the files will not do, see `ClientTls`.
+        """
+        _process.check(self._made_in, "channel")
+        check_client(tls)
+        if self._tls is None:
+            raise RuntimeError("the channel speaks no TLS; give it tls=ClientTls(...)")
+        tls = self._tls if tls is None else tls
+        self._core.reload_tls(tls)
+        self._tls = tls
 
     def CallMethod(
         self,

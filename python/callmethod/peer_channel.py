@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from callmethod import _core
+    from callmethod.tls import TlsInfo
 
 __all__ = ["PeerChannel"]
 
@@ -37,6 +38,9 @@ class PeerChannel(RpcChannel):
         self._shared = _process.current()
         self._answers = link.answers
         self._made_in = _process.generation
+        # The core reads both from a handler's controller, as they stand here.
+        self._tls = link.tls
+        self._identity: Any = None
 
     @property
     def peer(self) -> str:
@@ -47,6 +51,19 @@ class PeerChannel(RpcChannel):
     def protocol(self) -> str:
         """Name of the protocol spoken."""
         return self._link.protocol
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """How the connection is secured, and whom the peer has proven to be; None without TLS."""
+        return self._tls
+
+    @property
+    def peer_identity(self) -> Any:
+        """What `authenticate` gave for the peer; None where it gave True, or is not asked."""
+        return self._identity
+
+    def _be_known_as(self, identity: Any) -> None:
+        self._identity = identity
 
     @property
     def connected(self) -> bool:

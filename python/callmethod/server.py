@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _process
-from callmethod._authentication import checked
+from callmethod._authentication import checked, takes_context
 from callmethod._binding import check_service
 from callmethod._mistakes import made_by_init
 from callmethod._running import Offer, Running, Settings, StopSummary
@@ -17,6 +18,7 @@ from callmethod._signals import until_signal
 from callmethod._speaking import nameless_service, spoken
 from callmethod.options import ServerOptions, brief, check_seconds
 from callmethod.stats import nothing_yet
+from callmethod.tls import check_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from callmethod import _core
+    from callmethod._authentication import AuthContext
     from callmethod.peer_channel import PeerChannel
     from callmethod.protocols import Protocol
     from callmethod.stats import Stats
+    from callmethod.tls import ServerTls
 
 __all__ = ["Server", "StopSummary"]
 
@@ -50,9 +54,10 @@ class Server:
         protocols: Sequence[Protocol] | None = None,
         max_workers: int | None = None,
         options: ServerOptions = ServerOptions(),  # noqa: B008  (frozen)
-        authenticate: Callable[[bytes, str], bool] | None = None,
+        authenticate: Callable[[AuthContext], object] | Callable[[bytes, str], bool] | None = None,
         expose_errors: bool = True,
         reuse_port: bool = False,
+        tls: ServerTls | None = None,
     ) -> None:
         """Make a server; nothing is bound yet.
 
@@ -64,13 +69,15 @@ class Server:
             max_workers: handlers that run at once, at most 4096; cores + 4, at most 32, if not
                 given. With 1, all handlers run on one and the same thread.
             options: how much the server takes on.
-            authenticate: called on a worker with the credential (empty where none came) and the
-                address of each new caller; a plain function. A caller for whom it returns a
-                falsehood or raises is answered UNAUTHENTICATED, with the text of an `RpcError`, and
-                disconnected.
+            authenticate: called on a worker for the first call of each connection, with an
+                `AuthContext`, or with the credential and the peer's address if it takes two
+                arguments; a plain function. A caller for whom it returns a falsehood or raises is
+                answered UNAUTHENTICATED, with the text of an `RpcError`, and disconnected. What
+                else it returns, other than True, is the caller's `peer_identity`.
             expose_errors: whether callers learn type and message of what a handler raised; if not,
                 they learn "internal error".
             reuse_port: whether other processes may listen at the same port (SO_REUSEPORT).
+            tls: how TLS is spoken at the port; nothing else is then, unless that says so.
 
         Raises:
             TypeError: something of the wrong kind.
@@ -81,15 +88,21 @@ class Server:
             raise TypeError(f"bind must be an address or a socket, not {type(bind).__name__}")
         if not isinstance(options, ServerOptions):
             raise TypeError(f"options must be callmethod.ServerOptions(...), not {options!r}")
+        check_server(tls)
         check = None if authenticate is None else checked(authenticate)
+        by_certificate = tls is not None and tls.client_ca is not None
         self._bind = bind
-        self._protocols = spoken(protocols, authenticates=authenticate is not None)
+        self._protocols = spoken(
+            protocols,
+            credentials=check is not None and not (by_certificate and takes_context(authenticate)),
+            sniffed=tls is not None and tls.also_plain,
+        )
         workers: object = _process.default_workers() if max_workers is None else max_workers
         if not isinstance(workers, int) or isinstance(workers, bool):
             raise TypeError(f"max_workers must be a number of threads, not {max_workers!r}")
         if not 1 <= workers <= MAX_WORKERS:
             raise ValueError(f"max_workers must be from 1 to {MAX_WORKERS}, not {brief(workers)}")
-        self._settings = Settings(workers, options, check, expose_errors, reuse_port)
+        self._settings = Settings(workers, options, check, expose_errors, reuse_port, tls)
         self._services: list[Any] = []
         self._factories: list[Callable[[PeerChannel], Any]] = []
         self._made_in = _process.generation
@@ -160,6 +173,30 @@ class Server:
                 self._protocols, self._services, factories=len(self._factories)
             )
             self._running = Running(self._bind, self._protocols, offers, nameless, self._settings)
+
+    def reload_tls(self, tls: ServerTls | None = None) -> None:
+        """Read the files of `tls` again, for connections made from now on.
+
+        With an argument, that is spoken from now on. Connections that are there stay as they are.
+
+        Raises:
+            OSError: a file cannot be read; all stays as it was, here and below.
+            RuntimeError: the server speaks no TLS.
+            TypeError: it is no `ServerTls`.
+            ValueError: what is in the files will not do, see `ServerTls`.
+        """
+        _process.check(self._made_in, "server")
+        check_server(tls)
+        with self._lock:
+            spoken = self._settings.tls
+            if spoken is None:
+                raise RuntimeError("the server speaks no TLS; give it tls=ServerTls(...)")
+            tls = spoken if tls is None else tls
+            if tls.also_plain != spoken.also_plain:
+                raise ValueError("also_plain cannot change while the server runs")
+            if self._running is not None:
+                self._running.core.reload_tls(tls)
+            self._settings = dataclasses.replace(self._settings, tls=tls)
 
     @property
     def address(self) -> str:

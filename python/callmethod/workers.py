@@ -13,9 +13,12 @@ from callmethod._listening import Listening
 from callmethod._supervisor import ServeSummary, Supervisor
 from callmethod.options import check_count, check_seconds
 from callmethod.server import DEFAULT_BIND
+from callmethod.tls import check_server, to_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from callmethod.tls import ServerTls
 
 __all__ = ["ServeSummary", "serve"]
 
@@ -28,6 +31,7 @@ def serve(
     grace: float = 5.0,
     start_timeout: float = 60.0,
     on_ready: Callable[[str], object] | None = None,
+    tls: ServerTls | None = None,
 ) -> ServeSummary:
     """Serve from several processes at one port, until SIGINT or SIGTERM.
 
@@ -47,14 +51,16 @@ def serve(
         grace: seconds for calls under way when a worker is to end.
         start_timeout: seconds for a worker to come up.
         on_ready: called once, here, with the address, when the workers have come up.
+        tls: how the workers speak TLS, by names of files, which each reads when it starts; for a
+            factory of services. A `Server` of a factory's brings its own.
 
     Raises:
         OSError: it cannot listen, EADDRINUSE for one.
         RuntimeError: not on the main thread, where alone signals can be had; in a worker; no worker
             came up.
         TypeError: something of the wrong kind.
-        ValueError: the address is none, a number is out of range, or the factory has no name by
-            which a worker could find it.
+        ValueError: the address is none, a number is out of range, the factory has no name by
+            which a worker could find it, or `tls` holds PEM instead of names of files.
     """
     if _factory.in_worker:
         raise RuntimeError(
@@ -70,7 +76,9 @@ def serve(
     check_seconds("start_timeout", start_timeout)
     if on_ready is not None and not callable(on_ready):
         raise TypeError(f"on_ready must be callable, not {type(on_ready).__name__}")
-    plan = Plan(_factory.name_of(factory), grace, start_timeout)
+    check_server(tls)
+    spoken = None if tls is None else to_fields(tls)
+    plan = Plan(_factory.name_of(factory), grace, start_timeout, spoken)
     return Supervisor(plan, Listening(bind), count, on_ready).run()
 
 

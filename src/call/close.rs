@@ -27,7 +27,7 @@ pub enum CloseKind {
 
 impl CloseKind {
     /// All kinds.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 31] = [
         Self::PeerClosed,
         Self::Reset,
         Self::Rejected(RejectReason::LengthBelowHeader),
@@ -40,6 +40,18 @@ impl CloseKind {
         Self::Rejected(RejectReason::BadMeta),
         Self::Rejected(RejectReason::UnknownProtocol),
         Self::Rejected(RejectReason::HandshakeTimeout),
+        Self::Rejected(RejectReason::TlsExpected),
+        Self::Rejected(RejectReason::TlsUnexpected),
+        Self::Rejected(RejectReason::TlsVersion),
+        Self::Rejected(RejectReason::TlsHandshake),
+        Self::Rejected(RejectReason::TlsRefused),
+        Self::Rejected(RejectReason::TlsRecord),
+        Self::Rejected(RejectReason::TlsBusy),
+        Self::Rejected(RejectReason::CertificateMissing),
+        Self::Rejected(RejectReason::CertificateUntrusted),
+        Self::Rejected(RejectReason::CertificateExpired),
+        Self::Rejected(RejectReason::CertificateRevoked),
+        Self::Rejected(RejectReason::CertificateName),
         Self::Rejected(RejectReason::Unauthenticated),
         Self::Rejected(RejectReason::UnexpectedReply),
         Self::Closed,

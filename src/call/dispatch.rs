@@ -27,6 +27,30 @@ pub enum RejectReason {
     UnknownProtocol,
     /// The first bytes did not come in time.
     HandshakeTimeout,
+    /// What came is not the TLS that is spoken here.
+    TlsExpected,
+    /// TLS came where none is spoken.
+    TlsUnexpected,
+    /// The peer speaks no version of TLS that is spoken here.
+    TlsVersion,
+    /// A TLS handshake failed for another reason.
+    TlsHandshake,
+    /// The peer refused the connection, by an alert of TLS.
+    TlsRefused,
+    /// Bytes came that TLS does not allow, or that were changed on their way.
+    TlsRecord,
+    /// As many TLS handshakes are under way as may be.
+    TlsBusy,
+    /// The client showed no certificate.
+    CertificateMissing,
+    /// Nobody who is trusted vouches for the peer's certificate.
+    CertificateUntrusted,
+    /// The peer's certificate has expired, or is not valid yet.
+    CertificateExpired,
+    /// The peer's certificate is revoked, or it is not known whether it is.
+    CertificateRevoked,
+    /// The server's certificate is for another name.
+    CertificateName,
     /// The caller is not who it says it is, or does not say.
     Unauthenticated,
     /// An answer came that belongs to no call.
@@ -41,7 +65,7 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// All reasons.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 27] = [
         Self::LengthBelowHeader,
         Self::LengthAboveLimit,
         Self::UnknownMethod,
@@ -52,6 +76,18 @@ impl RejectReason {
         Self::BadMeta,
         Self::UnknownProtocol,
         Self::HandshakeTimeout,
+        Self::TlsExpected,
+        Self::TlsUnexpected,
+        Self::TlsVersion,
+        Self::TlsHandshake,
+        Self::TlsRefused,
+        Self::TlsRecord,
+        Self::TlsBusy,
+        Self::CertificateMissing,
+        Self::CertificateUntrusted,
+        Self::CertificateExpired,
+        Self::CertificateRevoked,
+        Self::CertificateName,
         Self::Unauthenticated,
         Self::UnexpectedReply,
         Self::Overload,
@@ -73,6 +109,18 @@ impl RejectReason {
             Self::BadMeta => "bad_meta",
             Self::UnknownProtocol => "unknown_protocol",
             Self::HandshakeTimeout => "handshake_timeout",
+            Self::TlsExpected => "tls_expected",
+            Self::TlsUnexpected => "tls_unexpected",
+            Self::TlsVersion => "tls_version",
+            Self::TlsHandshake => "tls_handshake",
+            Self::TlsRefused => "tls_refused",
+            Self::TlsRecord => "tls_record",
+            Self::TlsBusy => "tls_busy",
+            Self::CertificateMissing => "certificate_missing",
+            Self::CertificateUntrusted => "certificate_untrusted",
+            Self::CertificateExpired => "certificate_expired",
+            Self::CertificateRevoked => "certificate_revoked",
+            Self::CertificateName => "certificate_name",
             Self::Unauthenticated => "unauthenticated",
             Self::UnexpectedReply => "unexpected_reply",
             Self::Overload => "overload",

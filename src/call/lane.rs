@@ -67,7 +67,7 @@ impl fmt::Debug for Lane {
 fn weight(event: &Event) -> (usize, usize) {
     match event {
         Event::Call(call) => (1, call.weight()),
-        Event::Opened | Event::Credential(_) | Event::Closed(_) => (0, 0),
+        Event::Opened | Event::Credential(..) | Event::Closed(_) => (0, 0),
     }
 }
 

@@ -16,6 +16,7 @@ mod registry;
 mod retry;
 mod session;
 mod ticket;
+mod tls;
 
 pub use admission::{Admission, Limits, Permit};
 pub use close::{CloseKind, CloseReason};
@@ -32,3 +33,4 @@ pub use registry::{Ambiguous, Place, Registry};
 pub use retry::{Backoff, is_refused};
 pub use session::{Call, Event, Link, LossListener, Reply, Session};
 pub use ticket::{EndListener, ReplyTo, Running, RunsOn, Ticket};
+pub use tls::{Certificate, TlsInfo};

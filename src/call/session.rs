@@ -8,7 +8,9 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use crate::call::{CloseReason, Outbound, Place, Registry, ReplyTo, Tally, Ticket, Turn, Waiter};
+use crate::call::{
+    CloseReason, Outbound, Place, Registry, ReplyTo, Tally, Ticket, TlsInfo, Turn, Waiter,
+};
 use crate::status::{Code, Status};
 use crate::wire::{Body, Extras, Payload, Traits};
 
@@ -47,8 +49,9 @@ pub struct Reply<'a> {
 pub enum Event {
     /// The connection is there; comes first.
     Opened,
-    /// What the peer says about who it is; comes before its first call where that is asked for.
-    Credential(Bytes),
+    /// What the peer says about who it is, and what goes beside its first call; comes before that
+    /// where it is asked for.
+    Credential(Bytes, Vec<(String, String)>),
     /// The peer calls.
     Call(Call),
     /// The connection ended; comes last.
@@ -69,6 +72,11 @@ pub trait Link: fmt::Debug + Send + Sync + 'static {
 
     /// Name of the protocol spoken.
     fn protocol(&self) -> &'static str;
+
+    /// What is known of the peer by TLS; `None` where there is none.
+    fn tls(&self) -> Option<&Arc<TlsInfo>> {
+        None
+    }
 
     /// What the protocol can carry.
     fn traits(&self) -> Traits;

@@ -88,7 +88,8 @@ impl Connection {
             return Ok(());
         };
         let credential = Bytes::copy_from_slice(extras.credential());
-        lane.push(link, [Event::Credential(credential)]);
+        let metadata = extras.metadata().to_vec();
+        lane.push(link, [Event::Credential(credential, metadata)]);
         self.verdict.wait().await.clone()
     }
 

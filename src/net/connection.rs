@@ -12,7 +12,7 @@ use tokio::sync::{Notify, SetOnce};
 
 use crate::call::{
     Admission, CloseReason, Ended, Journal, Lane, Level, Link, LossListener, Outbound, Registry,
-    Reply, ReplyTo, Tally, Waiter,
+    Reply, ReplyTo, Tally, TlsInfo, Waiter,
 };
 use crate::metrics::Counters;
 use crate::net::Stream;
@@ -88,6 +88,7 @@ pub struct Connection {
     /// Those of the protocol, which are asked for at every step.
     traits: Traits,
     pub(super) peer: String,
+    pub(super) tls: Option<Arc<TlsInfo>>,
     pub(super) terms: Arc<Terms>,
     /// The services that the peer may call; set when the session knows them.
     pub(super) registry: SetOnce<Arc<Registry>>,
@@ -146,12 +147,14 @@ impl Connection {
             Offer::Services(registry) => Some(Arc::clone(registry)),
             Offer::Nothing | Offer::BySession => None,
         };
+        let tls = stream.tls().cloned();
         let outgoing = Mutex::new(Outgoing::new(stream, terms.coalesce));
         let traits = terms.codec.traits();
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             traits,
             peer,
+            tls,
             registry: SetOnce::new_with(known),
             verdict: SetOnce::new(),
             outgoing,
@@ -319,6 +322,10 @@ impl Link for Connection {
 
     fn protocol(&self) -> &'static str {
         self.terms.codec.name()
+    }
+
+    fn tls(&self) -> Option<&Arc<TlsInfo>> {
+        self.tls.as_ref()
     }
 
     fn traits(&self) -> Traits {

@@ -20,6 +20,8 @@ use crate::net::Stream;
 use crate::net::admitting::Batch;
 use crate::net::connection::{Connection, Role};
 use crate::net::outgoing::Left;
+use crate::net::tls;
+use crate::wire::tls::{is_hello, looks_like_tls};
 use crate::wire::{Frame, Reads, WireError};
 
 /// Bytes of room for one read.
@@ -222,6 +224,7 @@ impl Connection {
         loop {
             let mut batch = Batch::new(lane);
             let cut = self.cut(&mut buffer, lane, link, &mut batch).await;
+            let cut = self.unless_tls(cut, &buffer);
             Counters::add(&self.terms.counters.calls_received, batch.calls.len());
             lane.push(link, batch.calls);
             cut?;
@@ -237,9 +240,13 @@ impl Connection {
                 match stream.try_read(&mut buffer) {
                     Ok(0) if buffer.is_empty() => return Ok(()),
                     Ok(0) => {
-                        return Err(rejected(WireError::Truncated {
-                            received: buffer.len(),
-                        }));
+                        let received = buffer.len();
+                        let truncated = Err(rejected(WireError::Truncated { received }));
+                        return self.unless_tls(truncated, &buffer);
+                    }
+                    // Each frame says how long it is: between two of them nothing can be missing.
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        return cut_off(&buffer);
                     }
                     Ok(received) => {
                         Counters::add(&self.terms.counters.bytes_received, received);
@@ -251,6 +258,28 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// What became of the first bytes of a peer, unless it is that they are TLS.
+    fn unless_tls(
+        &self,
+        became: Result<(), CloseReason>,
+        buffer: &[u8],
+    ) -> Result<(), CloseReason> {
+        let is_tls = match became {
+            // It could be a frame of which more is to come, and would be one that is like no other.
+            Ok(()) => is_hello(buffer),
+            Err(_) => looks_like_tls(buffer),
+        };
+        if !is_tls || self.was_heard() || self.tls.is_some() {
+            return became;
+        }
+        let text = match self.terms.role {
+            Role::Server { .. } => "a TLS client, and no TLS is spoken at this port",
+            Role::Caller { .. } => "the server speaks TLS, and this channel does not; give it tls=",
+        };
+        let kind = CloseKind::Rejected(RejectReason::TlsUnexpected);
+        Err(CloseReason::new(kind, text))
     }
 
     /// Ready when the peer has read enough of its answers to be given more of them, and not too many
@@ -315,7 +344,12 @@ impl Connection {
 
     /// Writes what waits until the write side is to be closed, and closes it.
     async fn write(&self, stream: &Stream) -> Result<(), CloseReason> {
-        let failed = |error: io::Error| CloseReason::new(CloseKind::WriteFailed, error.to_string());
+        let failed = |error: io::Error| {
+            let kind = CloseKind::WriteFailed;
+            stream
+                .last_words()
+                .unwrap_or_else(|| CloseReason::new(kind, error.to_string()))
+        };
         loop {
             match self.flush().map_err(failed)? {
                 Left::Finished => {
@@ -336,9 +370,23 @@ impl Connection {
     }
 }
 
+/// The end of a stream that TLS did not announce.
+fn cut_off(buffer: &[u8]) -> Result<(), CloseReason> {
+    if buffer.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "the stream was cut off after {} bytes of a frame, without the end of TLS (close_notify)",
+        buffer.len()
+    );
+    let kind = CloseKind::Rejected(RejectReason::Truncated);
+    Err(CloseReason::new(kind, text))
+}
+
 #[expect(clippy::needless_pass_by_value)]
 fn reset(error: io::Error) -> CloseReason {
-    CloseReason::new(CloseKind::Reset, error.to_string())
+    tls::of_connection(&error)
+        .unwrap_or_else(|| CloseReason::new(CloseKind::Reset, error.to_string()))
 }
 
 fn rejected(error: WireError) -> CloseReason {

@@ -4,6 +4,7 @@
 pub mod address;
 mod admitting;
 mod answering;
+mod beginning;
 mod calling;
 pub mod client;
 pub mod connection;
@@ -14,10 +15,13 @@ mod lifecycle;
 mod outgoing;
 mod runtime;
 pub mod server;
+mod socket;
 mod stream;
+pub mod tls;
 
 pub use cork::{hold_back, holding_back};
 pub use crew::{Crew, Worker};
 pub use driver::Driver;
 pub use runtime::Runtime;
+pub use socket::Socket;
 pub use stream::Stream;

@@ -175,7 +175,14 @@ impl Outgoing {
             // An error shows again to the connection's task, which then ends the connection.
             written = stream.try_write(&parts.map(IoSlice::new)).unwrap_or(0);
             if written == frame.len() {
-                return (Accepted::Written, written);
+                // TLS may keep some of it, which is the task's to write.
+                let flushed = stream.is_flushed();
+                let accepted = if flushed {
+                    Accepted::Written
+                } else {
+                    Accepted::Waiting
+                };
+                return (accepted, written);
             }
         } else if bounded && unwritten + frame.len() > UNWRITTEN_BYTES {
             return (Accepted::Full { unwritten }, 0);
@@ -253,14 +260,13 @@ impl Outgoing {
             }
         }
         self.spare();
-        (
-            Ok(if self.finished {
-                Left::Finished
-            } else {
-                Left::Nothing
-            }),
-            total,
-        )
+        let left = match stream.try_flush(self.finished) {
+            Ok(()) if self.finished => Ok(Left::Finished),
+            Ok(()) => Ok(Left::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Left::Something),
+            Err(error) => Err(error),
+        };
+        (left, total)
     }
 
     /// Keeps a little room for the next batch, and no more than that.
@@ -310,7 +316,10 @@ impl Outgoing {
 
     /// Lets go of the socket and says what was not written whole.
     pub(crate) fn close(&mut self) -> Unsent {
-        self.stream = None;
+        if let Some(stream) = self.stream.take() {
+            // A peer that is still there learns that this is the end and no loss.
+            let _ = stream.try_flush(true);
+        }
         self.waiting = BytesMut::new();
         let frames = mem::take(&mut self.frames);
         let replies = frames
@@ -353,7 +362,7 @@ mod tests {
     #[tokio::test]
     async fn unwritten_bytes_are_bounded_and_frames_are_counted() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut outgoing = Outgoing::new(Arc::new(Stream::Unix(ours)), true);
+        let mut outgoing = Outgoing::new(Arc::new(Stream::unix(ours)), true);
         fill(&mut outgoing, 60);
         assert!(!outgoing.is_empty());
         let mut full = Accepted::Waiting;
@@ -385,7 +394,7 @@ mod tests {
                 theirs.read_to_end(&mut received).await.unwrap();
                 received
             });
-            let mut outgoing = Outgoing::new(Arc::new(Stream::Unix(ours)), coalesce);
+            let mut outgoing = Outgoing::new(Arc::new(Stream::unix(ours)), coalesce);
             fill(&mut outgoing, 10);
             outgoing.finish();
             assert_eq!(
@@ -409,7 +418,7 @@ mod tests {
     #[tokio::test]
     async fn calls_of_which_nothing_was_written_are_taken_back() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let mut outgoing = Outgoing::new(Arc::new(Stream::Unix(ours)), true);
+        let mut outgoing = Outgoing::new(Arc::new(Stream::unix(ours)), true);
         let body = vec![7; 100_000];
         for call in 0..10 {
             let tail = &[9][..];

@@ -1,58 +1,80 @@
-//! One connected socket, of whatever family.
+//! One connected stream: a socket, or TLS over one.
 
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
-use std::net::Shutdown;
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::BytesMut;
-use socket2::SockRef;
 use tokio::net::{TcpStream, UnixStream};
 
-/// Time without a sign of life after which the operating system asks a silent peer for one.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+use crate::call::{CloseReason, TlsInfo};
+use crate::net::socket::Socket;
+use crate::net::tls::TlsStream;
 
-/// A connected socket. All of it works through a shared reference, so that any thread can write
-/// at once while the connection's task waits.
+/// What a connection reads from and writes to. All of it works through a shared reference.
+///
+/// Whoever has a stream cannot write past its TLS: the socket below is not to be had.
 #[derive(Debug)]
 pub enum Stream {
-    /// TCP, v4 or v6.
-    Tcp(TcpStream),
-    /// A Unix stream socket.
-    Unix(UnixStream),
+    /// The bytes of the protocol, as they are.
+    Plain(Socket),
+    /// The same inside TLS.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
-    /// Takes over a TCP socket; small frames leave at once.
+    /// A plain stream over TCP; small frames leave at once.
     ///
     /// # Errors
     /// The operating system refuses an option.
     pub fn tcp(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
-        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-        Ok(Self::Tcp(stream))
+        Socket::tcp(stream).map(Self::Plain)
     }
 
-    /// Waits until there is something to read.
+    /// A plain stream over a Unix socket.
+    #[must_use]
+    pub fn unix(stream: UnixStream) -> Self {
+        Self::Plain(Socket::Unix(stream))
+    }
+
+    /// What is known of the peer by TLS; `None` where there is none.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Arc<TlsInfo>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => Some(stream.info()),
+        }
+    }
+
+    /// Waits until there may be something to read.
     ///
     /// # Errors
     /// The runtime is shutting down.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => stream.readable().await,
-            Self::Unix(stream) => stream.readable().await,
+            Self::Plain(socket) => socket.readable().await,
+            Self::Tls(stream) => stream.readable().await,
         }
     }
 
-    /// Reads what is there into the room that `buffer` has.
+    /// Reads what is there into `buffer`, and says how many bytes that were; 0 at the peer's end.
     ///
     /// # Errors
-    /// `WouldBlock` when there is nothing; else the connection broke.
+    /// `WouldBlock` when there is nothing; `UnexpectedEof` at an end that TLS did not announce;
+    /// else the connection broke.
     pub fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.try_read_buf(buffer),
-            Self::Unix(stream) => stream.try_read_buf(buffer),
+            Self::Plain(socket) => socket.try_read(buffer),
+            Self::Tls(stream) => stream.try_read(buffer),
+        }
+    }
+
+    /// Why the peer ended a connection to which nothing can be written any more, if it said so by
+    /// TLS.
+    #[must_use]
+    pub fn last_words(&self) -> Option<CloseReason> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.last_words(),
         }
     }
 
@@ -62,30 +84,49 @@ impl Stream {
     /// The runtime is shutting down.
     pub async fn writable(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => stream.writable().await,
-            Self::Unix(stream) => stream.writable().await,
+            Self::Plain(socket) => socket.writable().await,
+            Self::Tls(stream) => stream.writable().await,
         }
     }
 
-    /// Writes what the socket takes now.
+    /// Takes what can be written now. TLS may keep some of it, see [`Stream::try_flush`].
     ///
     /// # Errors
-    /// `WouldBlock` when it takes nothing; else the connection broke.
+    /// `WouldBlock` when nothing is taken; else the connection broke.
     pub fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.try_write_vectored(parts),
-            Self::Unix(stream) => stream.try_write_vectored(parts),
+            Self::Plain(socket) => socket.try_write(parts),
+            Self::Tls(stream) => stream.try_write(parts),
+        }
+    }
+
+    /// Writes what TLS keeps of what was taken; with `last`, its own end of stream, too.
+    ///
+    /// # Errors
+    /// `WouldBlock` when some of it is left; else the connection broke.
+    pub fn try_flush(&self, last: bool) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Tls(stream) => stream.try_flush(last),
+        }
+    }
+
+    /// Whether all that was taken has been written.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Tls(stream) => stream.is_flushed(),
         }
     }
 
     /// Whether the peer's end of stream is the next thing to be read.
+    #[must_use]
     pub fn is_ended(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        let peeked = match self {
-            Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
-            Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
-        };
-        matches!(peeked, Ok(0))
+        match self {
+            Self::Plain(socket) => matches!(socket.peek(), Ok(0)),
+            Self::Tls(stream) => stream.is_ended(),
+        }
     }
 
     /// Tells the peer that nothing more will come.
@@ -94,8 +135,8 @@ impl Stream {
     /// The connection is gone already.
     pub fn shutdown_write(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
-            Self::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
+            Self::Plain(socket) => socket.shutdown_write(),
+            Self::Tls(stream) => stream.shutdown_write(),
         }
     }
 }

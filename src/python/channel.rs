@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -10,6 +11,7 @@ use crate::call::{Answer, Ended, Event, Link, Processor, Session, Turn, Waiter};
 use crate::metrics::Counters;
 use crate::net::client::{Channel as Calling, Delivery as UnderWay, Serving, Target};
 use crate::net::connection::{Role, Terms};
+use crate::net::tls::TlsConnector;
 use crate::python::callbacks::Callback;
 use crate::python::invoker::Invoker;
 use crate::python::options::{self, Protocol, seconds};
@@ -17,9 +19,9 @@ use crate::python::outgoing::{Caller, Carrier, Delivery, limit};
 use crate::python::process::Process;
 use crate::python::server::Server;
 use crate::python::servicing::{Offers, Runner, Servicing};
-use crate::python::stats;
 use crate::python::wait::{Sender, channel};
 use crate::python::workers::Workers;
+use crate::python::{stats, tls};
 use crate::wire::Answers;
 
 /// The session of a channel that serves nothing: it never has an event.
@@ -59,13 +61,14 @@ pub(super) struct Channel {
     terms: Arc<Terms>,
     counters: Arc<Counters>,
     servicing: Option<Arc<Servicing>>,
+    tls: Option<Arc<TlsConnector>>,
 }
 
 #[pymethods]
 impl Channel {
     /// A channel to `target`. Without `offers` it serves no calls of the peer's.
     #[new]
-    #[pyo3(signature = (process, workers, target, protocol, options, *, offers, context, runner))]
+    #[pyo3(signature = (process, workers, target, protocol, options, *, offers, context, runner, tls=None))]
     #[expect(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -77,6 +80,7 @@ impl Channel {
         offers: Option<Offers>,
         context: Py<PyAny>,
         runner: Runner,
+        tls: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let Protocol {
             codec,
@@ -102,12 +106,26 @@ impl Channel {
             Some(servicing) => servicing.offered(py)?,
         };
         let (target, peer) = match target {
-            To::Address(text) => (Target::Address(text.parse()?), text),
+            To::Address(text) => {
+                let address = text.parse()?;
+                let target = match tls {
+                    None => Target::Address(address),
+                    Some(options) => {
+                        let connector = TlsConnector::new(&tls::client(options)?, &address)?;
+                        Target::Secure(address, connector)
+                    }
+                };
+                (target, text)
+            }
             To::Server(local) => {
                 let target = Target::Local(Arc::downgrade(local.get().serving()));
                 let text = target.to_string();
                 (target, text)
             }
+        };
+        let secured = match &target {
+            Target::Secure(_, connector) => Some(Arc::clone(connector)),
+            Target::Address(_) | Target::Local(_) => None,
         };
         let terms = Arc::new(Terms {
             codec,
@@ -144,6 +162,7 @@ impl Channel {
             terms,
             counters,
             servicing,
+            tls: secured,
         })
     }
 
@@ -151,6 +170,14 @@ impl Channel {
     #[getter]
     fn caller(&self, py: Python<'_>) -> Py<Caller> {
         self.caller.clone_ref(py)
+    }
+
+    /// Has connections made from now on secured as `callmethod.ClientTls` says.
+    fn reload_tls(&self, options: &Bound<'_, PyAny>) -> PyResult<()> {
+        let settings = tls::client(options)?;
+        let spoken = self.tls.as_ref();
+        let spoken = spoken.ok_or_else(|| PyRuntimeError::new_err("the channel speaks no TLS"))?;
+        Ok(spoken.reload(&settings)?)
     }
 
     /// Starts to connect.

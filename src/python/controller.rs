@@ -7,6 +7,7 @@ use std::time::Instant;
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::gc::PyVisit;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMappingProxy, PyString, PyType};
 
@@ -232,6 +233,19 @@ impl ServerController {
     #[getter]
     fn peer(&self) -> String {
         self.link().peer().to_owned()
+    }
+
+    /// How the connection is secured and whom the caller has proven to be by it: a
+    /// `callmethod.TlsInfo`; None without TLS.
+    #[getter]
+    fn tls<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.channel.bind(py).getattr(intern!(py, "_tls"))
+    }
+
+    /// What `authenticate` gave for the caller; None where it gave True, or is not asked.
+    #[getter]
+    fn peer_identity<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.channel.bind(py).getattr(intern!(py, "_identity"))
     }
 
     /// Name of the protocol that the call came by.

@@ -26,5 +26,7 @@ imported! {
     deadline: PyAny = "callmethod._deadline", "deadline";
     seen_as: PyType = "callmethod.controller", "SeenAs";
     cancelled: PyType = "asyncio", "CancelledError";
+    tls_info: PyAny = "callmethod.tls", "TlsInfo";
+    certificate: PyAny = "callmethod.tls", "from_core";
     disconnect: PyType = "callmethod.errors", "Disconnect";
 }

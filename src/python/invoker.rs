@@ -19,7 +19,7 @@ use crate::python::errors::Described;
 use crate::python::handling::is_awaitable;
 use crate::python::link::Link;
 use crate::python::servicing::{Served, Servicing};
-use crate::python::{enter, imports};
+use crate::python::{answer, enter, imports};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
 
@@ -54,7 +54,9 @@ impl Session for Invoker {
         }
         Python::attach(|py| match event {
             Event::Opened => self.opened(py, link, turn),
-            Event::Credential(credential) => self.judge(py, link, &credential),
+            Event::Credential(credential, metadata) => {
+                self.judge(py, link, &credential, &metadata);
+            }
             Event::Call(call) => self.call(py, link, call, turn),
             Event::Closed(reason) => self.closed(py, link, reason, turn),
         });
@@ -153,12 +155,26 @@ impl Invoker {
     }
 
     /// Asks the user whether the peer is whom it says it is.
-    fn judge(&self, py: Python<'_>, link: &Arc<dyn Peer>, credential: &[u8]) {
+    fn judge(
+        &self,
+        py: Python<'_>,
+        link: &Arc<dyn Peer>,
+        credential: &[u8],
+        metadata: &[(String, String)],
+    ) {
         let Some(hook) = &self.servicing.authenticate else {
             return link.judge(Ok(()));
         };
-        let args = (PyBytes::new(py, credential), link.peer());
-        let verdict = enter::call(hook.bind(py), args).and_then(|verdict| verdict.is_truthy());
+        let Some(channel) = self.with_open(link, |open| open.channel.clone_ref(py)) else {
+            let text = "the connection is being ended";
+            return link.judge(Err(Status::new(Code::Unauthenticated, text)));
+        };
+        let verdict = answer::dict(py, metadata)
+            .and_then(|metadata| {
+                let args = (channel, PyBytes::new(py, credential), metadata);
+                enter::call(hook.bind(py), args)
+            })
+            .and_then(|verdict| verdict.is_truthy());
         link.judge(match verdict {
             Ok(true) => Ok(()),
             Ok(false) => {

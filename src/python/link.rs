@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use crate::call::{CloseKind, CloseReason, Link as Peer};
 use crate::python::outgoing::{Caller, Carrier};
 use crate::python::process::Process;
+use crate::python::tls;
 use crate::wire::Answers;
 
 /// A connection as its own end sees it.
@@ -46,6 +47,13 @@ impl Link {
     #[getter]
     fn protocol(&self) -> &'static str {
         self.link.protocol()
+    }
+
+    /// `callmethod.TlsInfo`; None without TLS.
+    #[getter]
+    fn tls<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let info = self.link.tls();
+        info.map(|info| tls::info(py, info)).transpose()
     }
 
     /// Whether calls can still be sent.

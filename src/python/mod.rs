@@ -29,6 +29,7 @@ mod schema;
 mod server;
 mod servicing;
 mod stats;
+mod tls;
 mod vectorcall;
 mod wait;
 mod waiting;
@@ -76,6 +77,8 @@ mod _core {
     use super::schema::MethodTable;
     #[pymodule_export]
     use super::server::Server;
+    #[pymodule_export]
+    use super::tls::{check_client_tls, check_server_tls};
     #[pymodule_export]
     use super::waiting::Waiting;
     #[pymodule_export]

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -10,13 +11,14 @@ use crate::call::{Admission, Session};
 use crate::net::address::Address;
 use crate::net::connection::{Role, Terms};
 use crate::net::server::{Cut, Listener, Server as Serving};
+use crate::net::tls::TlsAcceptor;
 use crate::python::invoker::Invoker;
 use crate::python::options::{self, Protocol, ServerOptions, seconds};
 use crate::python::process::Process;
 use crate::python::servicing::{Offers, Runner, Servicing};
 use crate::python::wait::{channel, wait};
 use crate::python::workers::Workers;
-use crate::python::{errors, fd, stats};
+use crate::python::{errors, fd, stats, tls};
 
 /// Where to listen.
 #[derive(FromPyObject)]
@@ -36,6 +38,7 @@ pub(super) struct Server {
     servicing: Arc<Servicing>,
     /// None when it only serves channels of this process.
     address: Option<String>,
+    tls: Option<Arc<TlsAcceptor>>,
 }
 
 impl Server {
@@ -70,7 +73,7 @@ async fn bound(bind: Bind, address: Option<Address>, reuse_port: bool) -> io::Re
 impl Server {
     /// Binds and serves. Raises `OSError` when it cannot listen.
     #[staticmethod]
-    #[pyo3(signature = (process, workers, bind, protocols, options, *, offers, authenticate, expose_errors, reuse_port, context, runner))]
+    #[pyo3(signature = (process, workers, bind, protocols, options, *, offers, authenticate, expose_errors, reuse_port, context, runner, tls=None))]
     #[expect(clippy::too_many_arguments)]
     fn start(
         py: Python<'_>,
@@ -85,7 +88,11 @@ impl Server {
         reuse_port: bool,
         context: Py<PyAny>,
         runner: Runner,
+        tls: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
+        let tls = tls
+            .map(|options| PyResult::Ok(TlsAcceptor::new(&tls::server(options)?)?))
+            .transpose()?;
         let Workers { counters, crew, .. } = workers.get();
         let shared = process.clone_ref(py);
         let mut servicing =
@@ -128,7 +135,10 @@ impl Server {
         let serving = Serving::new(terms, handshake_timeout, processor, Box::new(open));
         let address = match bind {
             None => None,
-            Some(bind) => Some(Self::listen(py, process.get(), &serving, bind, reuse_port)?),
+            Some(bind) => {
+                let port = (bind, reuse_port, tls.clone());
+                Some(Self::listen(py, process.get(), &serving, port)?)
+            }
         };
         Ok(Self {
             process,
@@ -136,6 +146,7 @@ impl Server {
             serving,
             servicing,
             address,
+            tls,
         })
     }
 
@@ -143,6 +154,14 @@ impl Server {
     #[getter]
     fn address(&self) -> Option<&str> {
         self.address.as_deref()
+    }
+
+    /// Has connections that come from now on secured as `callmethod.ServerTls` says.
+    fn reload_tls(&self, options: &Bound<'_, PyAny>) -> PyResult<()> {
+        let settings = tls::server(options)?;
+        let spoken = self.tls.as_ref();
+        let spoken = spoken.ok_or_else(|| PyRuntimeError::new_err("the server speaks no TLS"))?;
+        Ok(spoken.reload(&settings)?)
     }
 
     /// Accepts nothing more, and serves on.
@@ -205,8 +224,7 @@ impl Server {
         py: Python<'_>,
         process: &Process,
         serving: &Arc<Serving>,
-        bind: Bind,
-        reuse_port: bool,
+        (bind, reuse_port, tls): (Bind, bool, Option<Arc<TlsAcceptor>>),
     ) -> PyResult<String> {
         let (address, what) = match &bind {
             Bind::Fd(_) => (None, "the given socket".to_owned()),
@@ -217,7 +235,10 @@ impl Server {
         let listening = async move {
             let listener = bound(bind, address, reuse_port).await?;
             let address = listener.address().to_string();
-            serving.listen(&runtime, listener);
+            match tls {
+                None => serving.listen(&runtime, listener),
+                Some(tls) => serving.listen_tls(&runtime, listener, tls),
+            }
             Ok::<_, io::Error>(address)
         };
         let started = run(py, process, listening)?;

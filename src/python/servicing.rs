@@ -68,7 +68,8 @@ pub(super) struct Servicing {
     pub(super) call_soon: Py<PyAny>,
     /// What coroutines say in one turn of it leaves in one write.
     pub(super) cork: Py<Cork>,
-    /// Called with `(credential, peer)`; raises or gives a falsehood for callers not believed.
+    /// Called with `(channel, credential, metadata)`; raises or gives a falsehood for callers not
+    /// believed.
     pub(super) authenticate: Option<Py<PyAny>>,
     /// Whether callers learn what a handler raised.
     pub(super) expose_errors: bool,

@@ -13,6 +13,7 @@ pub mod limits;
 mod presence;
 mod sniff;
 pub mod sofa;
+pub mod tls;
 
 pub use codec::{Answers, Codec, Head, Traits};
 pub use envelope::{

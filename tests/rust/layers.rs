@@ -18,7 +18,13 @@ const FLOORS: [(&str, u8); 8] = [
     ("lib", 6),
 ];
 /// Crates that are for some floors only, by the lowest of them.
-const CRATES: [(&str, u8); 3] = [("tokio", 4), ("socket2", 4), ("pyo3", 5)];
+const CRATES: [(&str, u8); 5] = [
+    ("tokio", 4),
+    ("socket2", 4),
+    ("rustls", 4),
+    ("x509_cert", 4),
+    ("pyo3", 5),
+];
 /// The only files with code that the compiler cannot check.
 const UNSAFE: [&str; 3] = ["python/enter.rs", "python/fd.rs", "python/vectorcall.rs"];
 

@@ -167,7 +167,7 @@ fn welcome(place: &Place) -> UnixStream {
     theirs.set_nonblocking(true).unwrap();
     let (server, handle) = (Arc::clone(&place.server), place.house.runtime().handle());
     let accepted = async move {
-        let stream = Stream::Unix(tokio::net::UnixStream::from_std(theirs).unwrap());
+        let stream = Stream::unix(tokio::net::UnixStream::from_std(theirs).unwrap());
         server.welcome(&handle, stream, "somebody".to_owned());
     };
     place.house.runtime().run(accepted).unwrap();

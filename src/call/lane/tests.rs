@@ -155,7 +155,7 @@ impl Session for Notes {
                     self.holds.lock().unwrap().push(turn.hold());
                 }
             }
-            Event::Credential(credential) => {
+            Event::Credential(credential, _) => {
                 let before = usize::from_be_bytes(credential[..].try_into().unwrap());
                 note(Seen::Credential(before));
                 self.run_alone(Some(before));
@@ -223,7 +223,7 @@ fn call(method: usize) -> Event {
 
 /// What must come after so many calls.
 fn credential(calls: usize) -> Event {
-    Event::Credential(Bytes::copy_from_slice(&calls.to_be_bytes()))
+    Event::Credential(Bytes::copy_from_slice(&calls.to_be_bytes()), Vec::new())
 }
 
 fn closed() -> Event {

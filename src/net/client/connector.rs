@@ -9,13 +9,13 @@ use bytes::BytesMut;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::call::{Backoff, CloseKind, Level};
+use crate::call::{Backoff, CloseKind, CloseReason, Level};
 use crate::metrics::Counters;
-use crate::net::Stream;
 use crate::net::address::Address;
 use crate::net::client::Target;
 use crate::net::client::line::{Line, State};
 use crate::net::connection::{Connection, locked};
+use crate::net::{Socket, Stream};
 use crate::status::{Code, Status};
 
 /// Shortest pause between two attempts, whoever is in a hurry.
@@ -94,8 +94,10 @@ impl Line {
                         return;
                     }
                 }
-                Err(error) => {
-                    let text = error.to_string();
+                Err(CloseReason { kind, text }) => {
+                    if let Some(reason) = kind.refused_by_connection() {
+                        self.terms.counters.rejected(reason);
+                    }
                     self.log_failure(&text);
                     self.change(|standing| {
                         standing.last_error = Some(text);
@@ -153,32 +155,32 @@ impl Line {
         true
     }
 
-    async fn attempt(&self) -> io::Result<(Stream, String)> {
+    async fn attempt(&self) -> Result<(Stream, String), CloseReason> {
         let connecting = async {
             match &self.target {
-                Target::Address(Address::Tcp { host, port }) => {
-                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                    let peer = stream.peer_addr()?.to_string();
-                    Ok((Stream::tcp(stream)?, peer))
+                Target::Address(address) => {
+                    let (socket, peer) = reach(address).await.map_err(away)?;
+                    Ok((Stream::Plain(socket), peer))
                 }
-                Target::Address(Address::Unix(path)) => {
-                    let stream = UnixStream::connect(path).await?;
-                    Ok((Stream::Unix(stream), self.target.to_string()))
+                Target::Secure(address, tls) => {
+                    let (socket, peer) = reach(address).await.map_err(away)?;
+                    Ok((tls.connect(socket).await?, peer))
                 }
                 Target::Local(server) => {
-                    let (ours, theirs) = UnixStream::pair()?;
+                    let (ours, theirs) = UnixStream::pair().map_err(away)?;
                     let server = server.upgrade().filter(|server| server.is_accepting());
-                    let server = server.ok_or(io::ErrorKind::ConnectionRefused)?;
+                    let server =
+                        server.ok_or_else(|| away(io::ErrorKind::ConnectionRefused.into()))?;
                     let peer = self.target.to_string();
-                    server.welcome(&self.runtime, Stream::Unix(theirs), peer.clone());
-                    Ok((Stream::Unix(ours), peer))
+                    server.welcome(&self.runtime, Stream::unix(theirs), peer.clone());
+                    Ok((Stream::unix(ours), peer))
                 }
             }
         };
         let limit = self.options.connect_timeout;
         let late = || {
             let text = format!("no answer within {} s", limit.as_secs_f64());
-            io::Error::new(io::ErrorKind::TimedOut, text)
+            CloseReason::new(CloseKind::Reset, text)
         };
         timeout(limit, connecting)
             .await
@@ -243,4 +245,24 @@ impl Line {
         let text = format!("connect failed peer={} reason={error:?}", self.target);
         self.terms.journal.write(Level::Warning, text);
     }
+}
+
+/// A socket connected to `address`, and where that is.
+async fn reach(address: &Address) -> io::Result<(Socket, String)> {
+    match address {
+        Address::Tcp { host, port } => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            let peer = stream.peer_addr()?.to_string();
+            Ok((Socket::tcp(stream)?, peer))
+        }
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(path).await?;
+            Ok((Socket::Unix(stream), address.to_string()))
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value)]
+fn away(error: io::Error) -> CloseReason {
+    CloseReason::new(CloseKind::Reset, error.to_string())
 }

@@ -20,6 +20,7 @@ use crate::net::client::line::Line;
 use crate::net::client::pool::Pool;
 use crate::net::connection::Terms;
 use crate::net::server::Server;
+use crate::net::tls::TlsConnector;
 
 /// How a channel behaves.
 #[derive(Debug, Clone)]
@@ -47,6 +48,8 @@ pub struct ChannelOptions {
 pub enum Target {
     /// Out of the process.
     Address(Address),
+    /// The same inside TLS.
+    Secure(Address, Arc<TlsConnector>),
     /// To a server of this process, without a socket that others can see.
     Local(Weak<Server>),
 }
@@ -54,7 +57,7 @@ pub enum Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(address) => address.fmt(f),
+            Self::Address(address) | Self::Secure(address, _) => address.fmt(f),
             Self::Local(_) => f.write_str("memory"),
         }
     }

@@ -16,9 +16,10 @@ use tokio::time::sleep;
 
 use crate::call::Level;
 use crate::metrics::Counters;
-use crate::net::Stream;
+use crate::net::Socket as Connected;
 use crate::net::address::Address;
 use crate::net::server::Server;
+use crate::net::tls::TlsAcceptor;
 
 /// Connections that may wait to be accepted. With 1024, a storm of 5,000 connects takes ten
 /// seconds of retries.
@@ -108,15 +109,15 @@ impl Listener {
         &self.address
     }
 
-    async fn accept(&self) -> io::Result<(Stream, String)> {
+    async fn accept(&self) -> io::Result<(Connected, String)> {
         match &self.accepting {
             Accepting::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Stream::tcp(stream)?, peer.to_string()))
+                Ok((Connected::tcp(stream)?, peer.to_string()))
             }
             Accepting::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), self.address.to_string()))
+                Ok((Connected::Unix(stream), self.address.to_string()))
             }
         }
     }
@@ -244,10 +245,10 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 impl Server {
     /// Takes connections in until aborted.
-    pub(super) async fn accept(self: Arc<Self>, listener: Listener) {
+    pub(super) async fn accept(self: Arc<Self>, listener: Listener, tls: Option<Arc<TlsAcceptor>>) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.welcome(&Handle::current(), stream, peer),
+                Ok((socket, peer)) => self.receive(&Handle::current(), socket, peer, tls.as_ref()),
                 Err(error) => {
                     if let Some(terms) = self.protocols.first() {
                         Counters::count(&terms.counters.accept_errors);

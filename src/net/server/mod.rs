@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod drain;
+mod securing;
 mod sniffing;
 
 pub use acceptor::{Listener, listen, share};
@@ -22,8 +23,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::call::{Lane, Link as _, Processor, Session};
-use crate::net::Stream;
 use crate::net::connection::{Connection, Role, Terms, locked};
+use crate::net::tls::TlsAcceptor;
+use crate::net::{Socket, Stream};
 
 /// Makes the session of a new connection. Called on the I/O thread; must not wait.
 pub type OpenSession = Box<dyn Fn() -> Arc<dyn Session> + Send + Sync>;
@@ -87,19 +89,52 @@ impl Server {
 
     /// Serves what comes in at `listener`.
     pub fn listen(self: &Arc<Self>, runtime: &Handle, listener: Listener) {
-        let task = runtime.spawn(Arc::clone(self).accept(listener));
+        let task = runtime.spawn(Arc::clone(self).accept(listener, None));
         *locked(&self.accepting) = Some(task);
+    }
+
+    /// Serves what comes in at `listener` inside TLS.
+    pub fn listen_tls(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        listener: Listener,
+        tls: Arc<TlsAcceptor>,
+    ) {
+        let task = runtime.spawn(Arc::clone(self).accept(listener, Some(tls)));
+        *locked(&self.accepting) = Some(task);
+    }
+
+    /// Serves one connection that the acceptor brought, once it is secure where it is to be.
+    fn receive(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        socket: Socket,
+        peer: String,
+        tls: Option<&Arc<TlsAcceptor>>,
+    ) {
+        let Some(tls) = tls else {
+            return self.welcome(runtime, Stream::Plain(socket), peer);
+        };
+        let (server, tls) = (Arc::clone(self), Arc::clone(tls));
+        runtime.spawn(async move {
+            if let Some((stream, buffer)) = server.secure(&tls, socket, &peer).await {
+                server.attend(stream, peer, buffer).await;
+            }
+        });
     }
 
     /// Serves one connection to its end.
     pub fn welcome(self: &Arc<Self>, runtime: &Handle, stream: Stream, peer: String) {
         let server = Arc::clone(self);
-        runtime.spawn(async move {
-            let stream = Arc::new(stream);
-            if let Some((terms, buffer)) = server.find_protocol(&stream, &peer).await {
-                server.serve(stream, peer, terms, buffer).await;
-            }
-        });
+        runtime.spawn(async move { server.attend(stream, peer, BytesMut::new()).await });
+    }
+
+    /// Serves a connection of which `buffer` was read already.
+    async fn attend(self: &Arc<Self>, stream: Stream, peer: String, buffer: BytesMut) {
+        let stream = Arc::new(stream);
+        if let Some((terms, buffer)) = self.find_protocol(&stream, &peer, buffer).await {
+            self.serve(stream, peer, terms, buffer).await;
+        }
     }
 
     async fn serve(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::select;
@@ -10,41 +11,55 @@ use tokio::time::timeout;
 use crate::call::{CloseKind, CloseReason, Level, RejectReason};
 use crate::metrics::Counters;
 use crate::net::Stream;
+use crate::net::beginning::{FIRST_READ_BYTES, read_more};
 use crate::net::connection::Terms;
 use crate::net::server::Server;
+use crate::wire::tls::is_hello;
 use crate::wire::{SNIFF_BYTES, Sniffed, sniff};
 
-/// Bytes of room for the first read: most first frames are there whole.
-const FIRST_READ_BYTES: usize = 4 * 1024;
-
 impl Server {
-    /// The protocol of a new connection and what was read of it. `None` when there will be none;
-    /// that is counted and written down.
+    /// The protocol of a new connection and what was read of it, of which `buffer` was read before.
+    /// `None` when there will be none; that is counted and written down.
     ///
     /// Where there is but one protocol nothing is read: a caller may only listen.
     pub(super) async fn find_protocol(
         &self,
         stream: &Stream,
         peer: &str,
+        buffer: BytesMut,
     ) -> Option<(Arc<Terms>, BytesMut)> {
         if let [only] = self.protocols.as_slice() {
-            return Some((Arc::clone(only), BytesMut::new()));
+            Counters::add(&only.counters.bytes_received, buffer.len());
+            return Some((Arc::clone(only), buffer));
         }
+        let late = "not enough bytes to tell the protocol";
+        let found = self.sniff(stream, buffer);
+        self.begun(self.handshake_timeout, late, peer, found).await
+    }
+
+    /// What comes of a new connection's `beginning` within `limit`. `None` when nothing does, be it
+    /// that the server stops; that is counted and written down.
+    pub(super) async fn begun<T>(
+        &self,
+        limit: Duration,
+        late: &str,
+        peer: &str,
+        beginning: impl Future<Output = Result<T, CloseReason>>,
+    ) -> Option<T> {
         let mut stopped = std::pin::pin!(self.stopped.notified());
         stopped.as_mut().enable();
         if self.stopping.load(Ordering::Acquire) {
             return None;
         }
-        let found = select! {
-            found = timeout(self.handshake_timeout, self.sniff(stream)) => found,
+        let begun = select! {
+            begun = timeout(limit, beginning) => begun,
             () = stopped => return None,
         };
-        let reason = match found {
-            Ok(Ok(found)) => return Some(found),
+        let reason = match begun {
+            Ok(Ok(begun)) => return Some(begun),
             Ok(Err(reason)) => reason,
             Err(_) => {
-                let limit = self.handshake_timeout.as_secs_f64();
-                let text = format!("not enough bytes to tell the protocol within {limit} s");
+                let text = format!("{late} within {} s", limit.as_secs_f64());
                 let kind = CloseKind::Rejected(RejectReason::HandshakeTimeout);
                 CloseReason::new(kind, text)
             }
@@ -53,31 +68,28 @@ impl Server {
         None
     }
 
-    async fn sniff(&self, stream: &Stream) -> Result<(Arc<Terms>, BytesMut), CloseReason> {
+    async fn sniff(
+        &self,
+        stream: &Stream,
+        mut buffer: BytesMut,
+    ) -> Result<(Arc<Terms>, BytesMut), CloseReason> {
         let codecs: Vec<_> = self
             .protocols
             .iter()
             .map(|terms| Arc::clone(&terms.codec))
             .collect();
-        let mut buffer = BytesMut::with_capacity(FIRST_READ_BYTES);
+        buffer.reserve(FIRST_READ_BYTES);
         loop {
-            let broken =
-                |error: std::io::Error| CloseReason::new(CloseKind::Reset, error.to_string());
-            stream.readable().await.map_err(broken)?;
-            match stream.try_read(&mut buffer) {
-                Ok(0) if buffer.is_empty() => return Err(CloseReason::peer_closed()),
-                Ok(0) => {
-                    let kind = CloseKind::Rejected(RejectReason::Truncated);
-                    let text = format!("the stream ended after {} bytes", buffer.len());
-                    return Err(CloseReason::new(kind, text));
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(broken(error)),
+            if is_hello(&buffer) && matches!(stream, Stream::Plain(_)) {
+                let kind = CloseKind::Rejected(RejectReason::TlsUnexpected);
+                let text = "a TLS client, and no TLS is spoken at this port";
+                return Err(CloseReason::new(kind, text));
             }
             match sniff(&codecs, &buffer) {
-                Sniffed::NeedMore => {}
+                Sniffed::NeedMore => {
+                    let try_read = |buffer: &mut BytesMut| stream.try_read(buffer);
+                    read_more(|| stream.readable(), try_read, &mut buffer).await?;
+                }
                 Sniffed::Matched(place) => {
                     if let Some(terms) = self.protocols.get(place) {
                         Counters::add(&terms.counters.bytes_received, buffer.len());
@@ -100,7 +112,7 @@ impl Server {
     }
 
     /// Counts and writes down a connection that never had a protocol.
-    fn turn_down(&self, peer: &str, reason: &CloseReason) {
+    pub(super) fn turn_down(&self, peer: &str, reason: &CloseReason) {
         let Some(terms) = self.protocols.first() else {
             return;
         };

@@ -139,7 +139,7 @@ impl Session for Desk {
                 self.links.lock().unwrap().push(Arc::clone(link));
                 note(Happened::Opened);
             }
-            Event::Credential(credential) => {
+            Event::Credential(credential, _) => {
                 note(Happened::Credential(credential.to_vec()));
                 link.judge(if credential == SECRET {
                     Ok(())

@@ -275,10 +275,18 @@ impl House {
         options: ChannelOptions,
         codec: &Arc<dyn Codec>,
     ) -> (Arc<Channel>, Arc<Desk>) {
+        self.serving_caller_to(Target::Address(target.clone()), options, codec)
+    }
+
+    pub(crate) fn serving_caller_to(
+        &self,
+        target: Target,
+        options: ChannelOptions,
+        codec: &Arc<dyn Codec>,
+    ) -> (Arc<Channel>, Arc<Desk>) {
         let desk = Desk::behind(&self.gate);
         let session: Arc<dyn Session> = Arc::clone(&desk) as _;
         let somebody = (session, Offer::Services(registry()));
-        let target = Target::Address(target.clone());
         let channel = self.channel_with(target, options, Arc::clone(codec), b"", somebody);
         (channel, desk)
     }

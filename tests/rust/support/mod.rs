@@ -11,6 +11,7 @@ mod notes;
 mod peer;
 mod place;
 mod scene;
+mod secure;
 mod talker;
 
 use std::fs;
@@ -28,6 +29,7 @@ pub(crate) use notes::{Gate, Mourner, Notes, Seen};
 pub(crate) use peer::{Peer, frame};
 pub(crate) use place::{Place, all, by_id, credential, greeting, in_order, payload, reset};
 pub(crate) use scene::{GRACE, NO_LIMIT, Scene, patient};
+pub(crate) use secure::{ByHand, Secrets, SecurePlace, connect, rest};
 pub(crate) use talker::Talker;
 
 /// The method that only notes what it was given.

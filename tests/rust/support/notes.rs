@@ -122,7 +122,7 @@ impl Session for Notes {
                 note(Seen::Opened);
                 link.serve(registry());
             }
-            Event::Credential(credential) => panic!("nobody asked for {credential:?}"),
+            Event::Credential(credential, _) => panic!("nobody asked for {credential:?}"),
             Event::Call(incoming) => {
                 let method = u16::try_from(incoming.place.method).unwrap();
                 let body = incoming.body.bytes;

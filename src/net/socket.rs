@@ -1,0 +1,126 @@
+//! One connected socket, of whatever family.
+
+use std::io::{self, IoSlice, Read as _};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use socket2::SockRef;
+use tokio::net::{TcpStream, UnixStream};
+
+/// Time without a sign of life after which the operating system asks a silent peer for one.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// A connected socket. All of it works through a shared reference, so that any thread can write
+/// at once while the connection's task waits.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP, v4 or v6.
+    Tcp(TcpStream),
+    /// A Unix stream socket.
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Takes over a TCP socket; small frames leave at once.
+    ///
+    /// # Errors
+    /// The operating system refuses an option.
+    pub fn tcp(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        Ok(Self::Tcp(stream))
+    }
+
+    /// Waits until there is something to read.
+    ///
+    /// # Errors
+    /// The runtime is shutting down.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+            Self::Unix(stream) => stream.readable().await,
+        }
+    }
+
+    /// Reads what is there into the room that `buffer` has.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing; else the connection broke.
+    pub fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read_buf(buffer),
+            Self::Unix(stream) => stream.try_read_buf(buffer),
+        }
+    }
+
+    /// Reads what is there into `bytes`.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing; else the connection broke.
+    pub fn try_read_slice(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(bytes),
+            Self::Unix(stream) => stream.try_read(bytes),
+        }
+    }
+
+    /// Waits until something can be written.
+    ///
+    /// # Errors
+    /// The runtime is shutting down.
+    pub async fn writable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.writable().await,
+            Self::Unix(stream) => stream.writable().await,
+        }
+    }
+
+    /// Writes what the socket takes now.
+    ///
+    /// # Errors
+    /// `WouldBlock` when it takes nothing; else the connection broke.
+    pub fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write_vectored(parts),
+            Self::Unix(stream) => stream.try_write_vectored(parts),
+        }
+    }
+
+    /// Reads what is there, without asking the runtime whether something is: it may not have looked
+    /// yet.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing; else the connection broke.
+    pub fn read_unasked(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => (&*SockRef::from(stream)).read(bytes),
+            Self::Unix(stream) => (&*SockRef::from(stream)).read(bytes),
+        }
+    }
+
+    /// Looks at the next byte without taking it; 0 at the peer's end of stream.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing; else the connection broke.
+    pub fn peek(&self) -> io::Result<usize> {
+        let mut byte = [MaybeUninit::uninit()];
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        }
+    }
+
+    /// Tells the peer that nothing more will come.
+    ///
+    /// # Errors
+    /// The connection is gone already.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
+            Self::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
+        }
+    }
+}
