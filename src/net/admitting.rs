@@ -3,7 +3,6 @@
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -11,6 +10,7 @@ use crate::call::{
     Call, CloseKind, CloseReason, Event, Greeting, Lane, Level, Link, Permit, Place, Registry,
     RejectReason, ReplyTo, Tally, Ticket,
 };
+use crate::net::clock;
 use crate::net::connection::{Connection, Role};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
@@ -111,7 +111,7 @@ impl Connection {
                 return Err(CloseReason::new(CloseKind::Rejected(reason), status.text));
             }
         };
-        let arrived = Instant::now();
+        let arrived = clock::now();
         let number = if self.answers() {
             self.answering.number()
         } else {

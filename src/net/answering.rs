@@ -167,12 +167,14 @@ impl Connection {
 
     /// Ends all calls: nobody is left to answer to.
     pub(super) fn lose_tickets(&self) {
-        let open: Vec<_> = locked(&self.answering.tickets)
+        let mut open: Vec<_> = locked(&self.answering.tickets)
             .open
-            .values()
-            .filter_map(|call| call.ticket.upgrade())
+            .iter()
+            .filter_map(|(&number, call)| Some((number, call.ticket.upgrade()?)))
             .collect();
-        for ticket in open {
+        // In the order of the calls, so that what happened can happen again.
+        open.sort_unstable_by_key(|&(number, _)| number);
+        for (_, ticket) in open {
             ticket.lose();
         }
     }

@@ -68,6 +68,7 @@ impl Connection {
             over: false,
         };
         let reason = select! {
+            biased;
             reason = self.live(&stream, &lane, &link, buffer) => reason,
             never = self.keep_time() => match never {},
         };
@@ -138,6 +139,7 @@ impl Connection {
         if clean && !write_closed && self.is_alive() {
             // Until the session has run what came in and says that it has nothing more to say.
             select! {
+                biased;
                 () = self.aborted.notified() => {
                     self.lose();
                     return self.aborted_reason();
@@ -169,6 +171,7 @@ impl Connection {
             match next {
                 None => sooner.await,
                 Some(next) => select! {
+                    biased;
                     () = sooner => {}
                     () = sleep_until(next.into()) => {}
                 },

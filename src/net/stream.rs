@@ -1,8 +1,11 @@
 //! One connected socket, of whatever family.
 
+use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -12,6 +15,37 @@ use tokio::net::{TcpStream, UnixStream};
 /// Time without a sign of life after which the operating system asks a silent peer for one.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// What can stand for a socket: anything that bytes go through, such as a simulated network. Each
+/// method does what that of [`Stream`] with a like name says; dropping it closes it.
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// Ready when there is something to read, or its end; one task waits for that.
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Reads what is there into the room that `buffer` has; 0 bytes are the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing; else the connection broke.
+    fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize>;
+
+    /// Ready when something can be written; one task waits for that.
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Writes as much as is taken now.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is; else the connection broke.
+    fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Whether the peer's end of stream is the next thing to be read.
+    fn is_ended(&self) -> bool;
+
+    /// Tells the peer that nothing more will come.
+    ///
+    /// # Errors
+    /// The connection is gone already.
+    fn shutdown_write(&self) -> io::Result<()>;
+}
+
 /// A connected socket. All of it works through a shared reference, so that any thread can write
 /// at once while the connection's task waits.
 #[derive(Debug)]
@@ -20,6 +54,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A Unix stream socket.
     Unix(UnixStream),
+    /// No socket of the system's.
+    Other(Box<dyn Transport>),
 }
 
 impl Stream {
@@ -42,6 +78,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.readable().await,
             Self::Unix(stream) => stream.readable().await,
+            Self::Other(other) => poll_fn(|context| other.poll_readable(context)).await,
         }
     }
 
@@ -53,6 +90,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_read_buf(buffer),
             Self::Unix(stream) => stream.try_read_buf(buffer),
+            Self::Other(other) => other.try_read(buffer),
         }
     }
 
@@ -64,6 +102,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.writable().await,
             Self::Unix(stream) => stream.writable().await,
+            Self::Other(other) => poll_fn(|context| other.poll_writable(context)).await,
         }
     }
 
@@ -75,6 +114,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_write_vectored(parts),
             Self::Unix(stream) => stream.try_write_vectored(parts),
+            Self::Other(other) => other.try_write(parts),
         }
     }
 
@@ -84,6 +124,7 @@ impl Stream {
         let peeked = match self {
             Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
             Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+            Self::Other(other) => return other.is_ended(),
         };
         matches!(peeked, Ok(0))
     }
@@ -96,6 +137,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
             Self::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
+            Self::Other(other) => other.shutdown_write(),
         }
     }
 }

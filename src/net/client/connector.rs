@@ -79,6 +79,7 @@ impl Line {
         let mut backoff = Backoff::new(self.options.backoff_min, self.options.backoff_max);
         loop {
             let attempt = tokio::select! {
+                biased;
                 attempt = self.attempt() => attempt,
                 () = self.until_closed() => return,
             };
@@ -109,6 +110,7 @@ impl Line {
                 }
             }
             tokio::select! {
+                biased;
                 () = self.pause(backoff.next(fastrand::f64())) => {}
                 () = self.until_closed() => return,
             }
@@ -123,6 +125,7 @@ impl Line {
             self.hurry.notified().await;
         };
         tokio::select! {
+            biased;
             () = sleep(pause) => {}
             () = hurried => {}
         }
@@ -173,6 +176,7 @@ impl Line {
                     server.welcome(&self.runtime, Stream::Unix(theirs), peer.clone());
                     Ok((Stream::Unix(ours), peer))
                 }
+                Target::Other(other) => Ok((other.dial().await?, self.target.to_string())),
             }
         };
         let limit = self.options.connect_timeout;
@@ -204,6 +208,7 @@ impl Line {
         let life = Arc::clone(&connection).run(stream, self.lane(), BytesMut::new());
         let mut life = self.runtime.spawn(life);
         tokio::select! {
+            biased;
             // It ends by a panic or a shutdown of the runtime, too, which changes nothing here.
             _ = &mut life => {}
             () = connection.left() => {

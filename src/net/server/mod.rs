@@ -9,7 +9,7 @@ pub use drain::Cut;
 
 use drain::stopped;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,7 +43,7 @@ pub struct Server {
     handshake_timeout: Duration,
     processor: Arc<Processor>,
     open_session: OpenSession,
-    members: Mutex<HashMap<u64, Member>>,
+    members: Mutex<BTreeMap<u64, Member>>,
     next_id: AtomicU64,
     accepting: Mutex<Option<JoinHandle<()>>>,
     /// Nothing more is to be waited for.

@@ -36,6 +36,7 @@ impl Server {
             return None;
         }
         let found = select! {
+            biased;
             found = timeout(self.handshake_timeout, self.sniff(stream)) => found,
             () = stopped => return None,
         };
