@@ -23,11 +23,13 @@ pub enum CloseKind {
     ServiceFailed,
     /// A call failed, and the wire has no other way to say so.
     CallFailed,
+    /// The core panicked.
+    Fault,
 }
 
 impl CloseKind {
     /// All kinds.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::PeerClosed,
         Self::Reset,
         Self::Rejected(RejectReason::LengthBelowHeader),
@@ -47,6 +49,7 @@ impl CloseKind {
         Self::WriteFailed,
         Self::ServiceFailed,
         Self::CallFailed,
+        Self::Fault,
     ];
 
     /// What was refused, unless whoever refused it has said so already: a bad body is found by
@@ -72,6 +75,7 @@ impl CloseKind {
             Self::WriteFailed => "write_failed",
             Self::ServiceFailed => "service_failed",
             Self::CallFailed => "call_failed",
+            Self::Fault => "fault",
         }
     }
 }
@@ -93,6 +97,15 @@ impl CloseReason {
             kind,
             text: text.into(),
         }
+    }
+
+    /// The ending by a panic, which nobody but us can do anything about.
+    #[must_use]
+    pub fn fault() -> Self {
+        Self::new(
+            CloseKind::Fault,
+            "a fault of callmethod's; please report it",
+        )
     }
 
     /// The ending by a peer that closed between two frames.

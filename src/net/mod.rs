@@ -13,6 +13,7 @@ mod crew;
 mod driver;
 mod lifecycle;
 mod outgoing;
+mod panics;
 mod runtime;
 pub mod server;
 mod stream;

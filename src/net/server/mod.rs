@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::call::{Lane, Link as _, Processor, Session};
 use crate::net::Stream;
 use crate::net::connection::{Connection, Terms, locked};
+use crate::net::panics::contained;
 
 /// Makes the session of a new connection. Called on the I/O thread; must not wait.
 pub type OpenSession = Box<dyn Fn() -> Arc<dyn Session> + Send + Sync>;
@@ -95,9 +96,14 @@ impl Server {
     pub fn welcome(self: &Arc<Self>, runtime: &Handle, stream: Stream, peer: String) {
         let server = Arc::clone(self);
         runtime.spawn(async move {
-            let stream = Arc::new(stream);
-            if let Some((terms, buffer)) = server.find_protocol(&stream, &peer).await {
-                server.serve(stream, peer, terms, buffer).await;
+            let served = contained(async {
+                let stream = Arc::new(stream);
+                if let Some((terms, buffer)) = server.find_protocol(&stream, &peer).await {
+                    server.serve(stream, peer, terms, buffer).await;
+                }
+            });
+            if let (Err(panic), Some(terms)) = (served.await, server.protocols.first()) {
+                drop(terms.broken_by(&panic));
             }
         });
     }

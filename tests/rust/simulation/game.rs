@@ -237,6 +237,9 @@ impl<'a> Game<'a> {
             self.stage.processor.waiting_calls(),
             self.network.open_ways(),
         );
+        if self.stage.panics() > 0 {
+            faults.push("a worker panicked".to_owned());
+        }
         if waiting + ways > 0 {
             faults.push(format!("{waiting} calls wait, {ways} ways are open"));
         }

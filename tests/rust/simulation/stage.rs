@@ -3,6 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use tokio::runtime::Builder;
 const METHODS: [&str; 4] = ["note", "echo", "wait", "keep"];
 
 /// Longer than anything here may take.
-const FOR_EVER: Duration = Duration::from_secs(3600);
+const FOR_EVER: Duration = Duration::from_secs(600);
 
 /// The service that is served.
 pub(crate) fn registry() -> Arc<Registry> {
@@ -63,6 +64,7 @@ pub(crate) struct Stage {
     pub(crate) driver: Arc<Driver>,
     pub(crate) processor: Arc<Processor>,
     pub(crate) journal: Arc<Journal>,
+    panics: Arc<AtomicU64>,
 }
 
 impl Stage {
@@ -75,13 +77,20 @@ impl Stage {
         let driver = Driver::new(runtime);
         let processor = Arc::new(Processor::default());
         let (handle, weak) = (driver.handle().clone(), Arc::downgrade(&driver));
-        handle.spawn(work(Arc::clone(&processor), weak));
+        let panics = Arc::default();
+        handle.spawn(work(Arc::clone(&processor), weak, Arc::clone(&panics)));
         let journal = Arc::default();
         Self {
             driver,
             processor,
             journal,
+            panics,
         }
+    }
+
+    /// How often the worker panicked.
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.load(Ordering::SeqCst)
     }
 
     /// Runs all there is until `scene` has ended.
@@ -159,7 +168,7 @@ impl Stage {
 }
 
 /// A worker, between whose lanes the clock may go on.
-async fn work(processor: Arc<Processor>, driver: Weak<Driver>) {
+async fn work(processor: Arc<Processor>, driver: Weak<Driver>, panics: Arc<AtomicU64>) {
     loop {
         let woken = poll_fn(|context| processor.poll_filled(context)).await;
         if woken == Woken::Stopped {
@@ -173,7 +182,7 @@ async fn work(processor: Arc<Processor>, driver: Weak<Driver>) {
             if let Some(driver) = driver.upgrade() {
                 driver.flush();
             }
-            drop(ran);
+            panics.fetch_add(u64::from(ran.is_err()), Ordering::SeqCst);
         }
     }
 }
