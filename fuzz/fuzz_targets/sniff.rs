@@ -41,7 +41,10 @@ fuzz_target!(|data: &[u8]| {
     let mut said = Sniffed::NeedMore;
     for length in 0..=data.len().min(2 * SNIFF_BYTES) {
         let now = sniff(&codecs, &data[..length]);
-        assert!(said == Sniffed::NeedMore || said == now, "it changed its mind");
+        assert!(
+            said == Sniffed::NeedMore || said == now,
+            "it changed its mind"
+        );
         assert!(
             length < SNIFF_BYTES || now != Sniffed::NeedMore,
             "{length} bytes were not enough"

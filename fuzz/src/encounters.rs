@@ -49,7 +49,10 @@ pub fn server(mut data: &[u8]) {
         stranger.end();
         let said = timeout(PATIENCE, listening).await;
         let said = said.expect("the connection never ends").expect("no panic");
-        assert!(said <= 64 * 1024 + 64 * data.len(), "{said} bytes were said");
+        assert!(
+            said <= 64 * 1024 + 64 * data.len(),
+            "{said} bytes were said"
+        );
         drop(stranger);
         be_served(&honest, &codecs[0], 3).await;
         // The last handlers of the stranger's calls.
@@ -143,7 +146,10 @@ pub fn channel(mut data: &[u8]) {
         channel.close(Duration::from_secs(1)).await;
         sleep(Duration::from_secs(10)).await;
     });
-    let told: Vec<_> = told.iter().map(|told| told.load(Ordering::SeqCst)).collect();
+    let told: Vec<_> = told
+        .iter()
+        .map(|told| told.load(Ordering::SeqCst))
+        .collect();
     assert_eq!(told, [1; CALLS], "calls that ended so often");
     assert_eq!(count(&counters, "connections"), 0);
     assert_eq!(count(&counters, "panics_total"), 0);

@@ -5,7 +5,6 @@
 
 mod encounters;
 mod peers;
-#[path = "../../tests/rust/simulation/mod.rs"]
 mod simulation;
 mod streams;
 

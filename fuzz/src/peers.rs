@@ -173,4 +173,3 @@ impl Dial for ToStranger {
         Box::pin(async { stream.ok_or_else(|| io::ErrorKind::ConnectionRefused.into()) })
     }
 }
-

@@ -44,7 +44,10 @@ fn receive(
         loop {
             let (room, before) = (buffer.capacity(), buffer.clone());
             let outcome = codec.decode(reads, &mut buffer);
-            assert!(buffer.capacity() <= room, "reserved for an announced length");
+            assert!(
+                buffer.capacity() <= room,
+                "reserved for an announced length"
+            );
             match outcome {
                 Ok(Some(frame)) => {
                     assert!(buffer.len() < before.len(), "a frame of no bytes");

@@ -14,6 +14,15 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// Time without a sign of life after which the operating system asks a silent peer for one.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// How often it asks again.
+const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
+/// How often it does so in vain before the connection is given up; where the next one is known, it
+/// decides.
+const KEEPALIVE_PROBES: u32 = 3;
+/// Time in which a peer's system must take what is sent. Without it, answers to a peer that
+/// vanished are sent again for a quarter of an hour.
+#[cfg(target_os = "linux")]
+const UNTAKEN: Duration = Duration::from_secs(30);
 
 /// What can stand for a socket: anything that bytes go through, such as a simulated network. Each
 /// method does what that of [`Stream`] with a like name says; dropping it closes it.
@@ -65,8 +74,14 @@ impl Stream {
     /// The operating system refuses an option.
     pub fn tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
-        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE_AGAIN)
+            .with_retries(KEEPALIVE_PROBES);
+        let socket = SockRef::from(&stream);
+        socket.set_tcp_keepalive(&keepalive)?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(UNTAKEN))?;
         Ok(Self::Tcp(stream))
     }
 
@@ -139,5 +154,29 @@ impl Stream {
             Self::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
             Self::Other(other) => other.shutdown_write(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// What a peer that vanishes costs stands in `docs/semantics.md`.
+    #[tokio::test]
+    async fn the_system_is_told_when_to_give_a_peer_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let Stream::Tcp(stream) = Stream::tcp(stream).unwrap() else {
+            panic!("no TCP")
+        };
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_AGAIN);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNTAKEN));
     }
 }

@@ -1,5 +1,5 @@
-//! A world of one thread: simulated time, and connections in memory. The fuzz targets play here,
-//! too.
+//! A world of one thread: simulated time, and connections in memory. The fuzz targets play on the
+//! same stage, see `fuzz/src/simulation.rs`.
 
 // Each test file is a crate of its own, and none uses all of this.
 #![allow(dead_code, unused_imports)]
