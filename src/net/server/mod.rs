@@ -96,13 +96,13 @@ impl Server {
     pub fn welcome(self: &Arc<Self>, runtime: &Handle, stream: Stream, peer: String) {
         let server = Arc::clone(self);
         runtime.spawn(async move {
-            let served = contained(async {
+            let life = contained(async {
                 let stream = Arc::new(stream);
                 if let Some((terms, buffer)) = server.find_protocol(&stream, &peer).await {
                     server.serve(stream, peer, terms, buffer).await;
                 }
             });
-            if let (Err(panic), Some(terms)) = (served.await, server.protocols.first()) {
+            if let (Err(panic), Some(terms)) = (life.await, server.protocols.first()) {
                 drop(terms.broken_by(&panic));
             }
         });

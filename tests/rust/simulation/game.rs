@@ -93,10 +93,7 @@ impl Draw {
                 (Part::Refuse, failing(10, &mut random)),
             ],
             moves: if planted { 0 } else { random.usize(0..3) },
-            grace: Duration::from_millis(match calm {
-                true => 30_000,
-                false => random.u64(0..3000),
-            }),
+            grace: Duration::from_millis(if calm { 30_000 } else { random.u64(0..3000) }),
             codec,
             random,
         }

@@ -123,7 +123,7 @@ impl Network {
     async fn pause(&self, pause: Duration) {
         select! {
             biased;
-            _ = self.healed.wait() => {}
+            &() = self.healed.wait() => {}
             () = sleep(pause) => {}
         }
     }

@@ -8,6 +8,7 @@ use _core::net::Transport;
 use bytes::{Buf as _, Bytes, BytesMut};
 
 /// What goes one way.
+#[expect(clippy::struct_excessive_bools)] // each is a question of its own
 #[derive(Debug, Default)]
 struct Traffic {
     /// Written and under way.
