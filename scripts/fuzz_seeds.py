@@ -12,9 +12,11 @@ import hashlib
 import json
 import sys
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 VECTORS = Path(__file__).parent.parent / "tests" / "vectors"
 LARGEST = 8 * 1024
