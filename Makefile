@@ -30,6 +30,14 @@ PARTS_ARGS ?=
 # it say so: make EAGER_PYTHON=/usr/bin/python3.13 bench
 EAGER_PYTHON ?=
 EAGER := $(if $(EAGER_PYTHON),--eager-python .venv-bench-eager/bin/python)
+# Time for each fuzz target, and which; each keeps what it finds in fuzz/corpus/, which git ignores.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= indexed baidu_std hulu sofa compress sniff server channel
+# How many games the simulated network plays.
+SEEDS ?= 10000
+CARGO_FUZZ := build/tools/bin/cargo-fuzz
+# Coverage and the address sanitizer are options of rustc that stable keeps back.
+FUZZ := PATH="$(CURDIR)/build/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 cargo fuzz
 # Floors 1-4: all but the border. No Python is needed for these.
 NO_PYTHON := --locked --no-default-features --features net
 PYTHON_CODE := python tests examples scripts benchmarks
@@ -81,6 +89,19 @@ test-python: .venv/.developed build/proto/.made ## the Python suite against the 
 test-matrix: $(CRATE) .venv/.build-needs build/proto/.made ## the suite on each Python x protobuf (PYTHONS=, PROTOBUFS=)
 	$(BIN)/python scripts/test_matrix.py
 
+##@ Look for faults
+.PHONY: fuzz sim
+fuzz: $(CARGO_FUZZ) build/fuzz/.made ## each fuzz target for a minute (FUZZ_SECONDS=, FUZZ_TARGETS=)
+	$(FUZZ) build --fuzz-dir fuzz
+	for target in $(FUZZ_TARGETS); do \
+	  echo "--- $$target"; mkdir -p fuzz/corpus/$$target; \
+	  $(FUZZ) run --fuzz-dir fuzz $$target fuzz/corpus/$$target build/fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=60 -rss_limit_mb=1024 \
+	    -malloc_limit_mb=256 -verbosity=0 -print_final_stats=1; \
+	done
+sim: ## ten thousand games through the simulated network (SEEDS=)
+	SIM_SEEDS=$(SEEDS) cargo test $(NO_PYTHON) --test simulated -- --nocapture
+
 ##@ Measure
 .PHONY: bench bench-quick bench-parts
 bench: .venv-bench/.ready ## all peers, five times over; writes benchmarks/results/ (BENCH_ARGS=)
@@ -99,6 +120,7 @@ lint-source: ## the border: files outside src/python/ that name pyo3 (prints the
 	! grep -rlw pyo3 src --include='*.rs' | grep -v '^src/python/'
 lint-rust: .venv/.made ## rustfmt, and clippy on each floor
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	cargo clippy $(NO_PYTHON) --all-targets -- -D warnings
 	cargo clippy --locked --all-targets -- -D warnings
@@ -112,6 +134,7 @@ lint-types: .venv/.developed ## mypy, pyright, and the stubs against the built m
 	  --allowlist scripts/stubtest_allowlist.txt callmethod # and all modules in it
 fmt: .venv/.dev-needs ## format everything
 	cargo fmt
+	cargo fmt --manifest-path fuzz/Cargo.toml
 	$(BIN)/ruff check --fix $(PYTHON_CODE)
 	$(BIN)/ruff format $(PYTHON_CODE)
 
@@ -119,6 +142,7 @@ fmt: .venv/.dev-needs ## format everything
 .PHONY: clean
 clean: ## back to a fresh clone
 	rm -rf .venv .venv-demo .venv-bench .venv-bench-eager build target python/callmethod/_core*.so
+	rm -rf fuzz/artifacts fuzz/corpus fuzz/target
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find $(PYTHON_CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -147,6 +171,14 @@ clean: ## back to a fresh clone
 build/proto/.made: $(PROTOS) .venv/.build-needs
 	rm -rf build/proto && mkdir -p build/proto
 	$(BIN)/protoc --proto_path=proto --python_out=build/proto $(PROTOS)
+	@touch $@
+
+$(CARGO_FUZZ):
+	cargo install --locked --root build/tools cargo-fuzz@0.13.2
+
+build/fuzz/.made: scripts/fuzz_seeds.py $(shell find tests/vectors -name '*.json')
+	rm -rf build/fuzz && mkdir -p build/fuzz
+	$(PYTHON) scripts/fuzz_seeds.py build/fuzz/seeds
 	@touch $@
 
 build/wheel/.made: $(CRATE) $(PACKAGE) README.md .venv/.build-needs

@@ -23,11 +23,13 @@ pub enum CloseKind {
     ServiceFailed,
     /// A call failed, and the wire has no other way to say so.
     CallFailed,
+    /// The core panicked.
+    Fault,
 }
 
 impl CloseKind {
     /// All kinds.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::PeerClosed,
         Self::Reset,
         Self::Rejected(RejectReason::LengthBelowHeader),
@@ -59,6 +61,7 @@ impl CloseKind {
         Self::WriteFailed,
         Self::ServiceFailed,
         Self::CallFailed,
+        Self::Fault,
     ];
 
     /// What was refused, unless whoever refused it has said so already: a bad body is found by
@@ -84,6 +87,7 @@ impl CloseKind {
             Self::WriteFailed => "write_failed",
             Self::ServiceFailed => "service_failed",
             Self::CallFailed => "call_failed",
+            Self::Fault => "fault",
         }
     }
 }
@@ -105,6 +109,15 @@ impl CloseReason {
             kind,
             text: text.into(),
         }
+    }
+
+    /// The ending by a panic, which nobody but us can do anything about.
+    #[must_use]
+    pub fn fault() -> Self {
+        Self::new(
+            CloseKind::Fault,
+            "a fault of callmethod's; please report it",
+        )
     }
 
     /// The ending by a peer that closed between two frames.

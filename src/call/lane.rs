@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 
-use crate::call::{Call, Event, Link, Processor, Session};
+use crate::call::{Call, CloseReason, Event, Link, Processor, Session};
 
 /// Events that wait in one lane at most before its reader must pause, where nobody else bounds
 /// them.
@@ -227,6 +228,7 @@ impl Lane {
                 lane: self,
                 over: false,
             };
+            let _unharmed = Unharmed(&link);
             self.session.handle(&link, event, &mut turn);
             // The next one begins under the same lock.
             mailbox = turn.end();
@@ -327,6 +329,17 @@ impl Drop for Visit<'_> {
     fn drop(&mut self) {
         self.0.processor.end();
         self.0.offer(self.0.mailbox());
+    }
+}
+
+/// Ends a connection whose session panics: nobody knows what that has left undone.
+struct Unharmed<'a>(&'a Arc<dyn Link>);
+
+impl Drop for Unharmed<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.abort(CloseReason::fault());
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::call::{
     Admission, Call, CloseKind, CloseReason, Event, Greeting, Lane, Level, Link, Permit, Place,
     Registry, RejectReason, ReplyTo, Ticket,
 };
+use crate::net::clock;
 use crate::net::connection::{Connection, Role};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
@@ -36,7 +37,7 @@ impl<'a> Batch<'a> {
     /// Calls that came now, for `lane`.
     pub(super) fn new(lane: &'a Lane) -> Self {
         Self {
-            arrived: Instant::now(),
+            arrived: clock::now(),
             lane,
             waiting: None,
             calls: Vec::new(),

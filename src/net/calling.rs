@@ -12,6 +12,7 @@ use crate::call::{
     Outbound, Pending, RejectReason, Waiter,
 };
 use crate::metrics::Counters;
+use crate::net::clock;
 use crate::net::connection::{Connection, Role, Terms, locked};
 use crate::net::cork::holds_back;
 use crate::net::outgoing::{Accepted, Chunks, Kind, Outgoing};
@@ -251,7 +252,7 @@ impl Connection {
     ) -> Result<(), NotSent> {
         let timeout = match call.deadline {
             None => None,
-            Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
+            Some(deadline) => match deadline.checked_duration_since(clock::now()) {
                 Some(left) if !left.is_zero() => Some(left),
                 _ => {
                     let text = "the deadline passed before the call was sent".to_owned();

@@ -108,7 +108,7 @@ pub struct Connection {
     /// The next deadline comes sooner than it did.
     pub(super) sooner: Notify,
     /// Why this side wants the connection to end.
-    ending: Mutex<Option<CloseReason>>,
+    pub(super) ending: Mutex<Option<CloseReason>>,
     /// This side wants it to end now.
     pub(super) aborted: Notify,
     /// For which reasons calls were refused, a bit each.

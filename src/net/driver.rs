@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::{Handle, Runtime};
 use tokio::select;
@@ -21,6 +21,7 @@ use tokio::sync::{Notify, SetOnce};
 use tokio::time::{sleep, timeout};
 
 use crate::call::Processor;
+use crate::net::clock;
 use crate::net::connection::{Connection, locked};
 use crate::net::cork::Cork;
 
@@ -61,7 +62,9 @@ pub struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(runtime: Runtime) -> Arc<Self> {
+    /// Nobody drives `runtime` yet.
+    #[must_use]
+    pub fn new(runtime: Runtime) -> Arc<Self> {
         Arc::new(Self {
             handle: runtime.handle().clone(),
             runtime: RwLock::new(Some(runtime)),
@@ -268,7 +271,7 @@ impl Driver {
     fn tick(&self, quiet: u32) -> u32 {
         let idle = self.is_quiet();
         self.cork.flush();
-        let now = Instant::now();
+        let now = clock::now();
         for processor in self.watched() {
             processor.tick(now);
         }

@@ -18,8 +18,9 @@ use crate::call::{CloseKind, CloseReason, Event, Lane, Level, Link, RejectReason
 use crate::metrics::Counters;
 use crate::net::Stream;
 use crate::net::admitting::Batch;
-use crate::net::connection::{Connection, Role};
+use crate::net::connection::{Connection, Role, locked};
 use crate::net::outgoing::Left;
+use crate::net::panics::contained;
 use crate::net::tls;
 use crate::wire::tls::{is_hello, looks_like_tls};
 use crate::wire::{Frame, Reads, WireError};
@@ -70,10 +71,18 @@ impl Connection {
             connection: &self,
             over: false,
         };
-        let reason = select! {
-            reason = self.live(&stream, &lane, &link, buffer) => reason,
-            never = self.keep_time() => match never {},
+        let living = async {
+            select! {
+                biased;
+                reason = self.live(&stream, &lane, &link, buffer) => reason,
+                never = self.keep_time() => match never {},
+            }
         };
+        let reason = contained(living).await.unwrap_or_else(|panic| {
+            let reason = self.terms.broken_by(&panic);
+            self.break_down(&lane, &link, &reason);
+            reason
+        });
         life.over = true;
         self.close();
         self.terms.counters.connection_closed(reason.kind);
@@ -133,14 +142,11 @@ impl Connection {
             self.close();
             self.lose();
         }
-        if self.opened.load(Ordering::Acquire) {
-            lane.push(link, [Event::Closed(reason.clone())]);
-        } else {
-            self.finish(reason.clone());
-        }
+        self.take_leave(lane, link, &reason);
         if clean && !write_closed && self.is_alive() {
             // Until the session has run what came in and says that it has nothing more to say.
             select! {
+                biased;
                 () = self.aborted.notified() => {
                     self.lose();
                     return self.aborted_reason();
@@ -149,6 +155,25 @@ impl Connection {
             }
         }
         reason
+    }
+
+    /// Tells the session, if it was told of the connection, that there is nothing more to read.
+    fn take_leave(&self, lane: &Arc<Lane>, link: &Arc<dyn Link>, reason: &CloseReason) {
+        if self.opened.swap(false, Ordering::AcqRel) {
+            lane.push(link, [Event::Closed(reason.clone())]);
+        } else {
+            self.finish(reason.clone());
+        }
+    }
+
+    /// Ends at once, wherever it stood.
+    fn break_down(&self, lane: &Arc<Lane>, link: &Arc<dyn Link>, reason: &CloseReason) {
+        locked(&self.ending).get_or_insert_with(|| reason.clone());
+        self.leave();
+        self.fail_calls(reason);
+        self.close();
+        self.lose();
+        self.take_leave(lane, link, reason);
     }
 
     /// Whether, once nothing is read any more, nothing need be written either: a caller only asks.
@@ -172,6 +197,7 @@ impl Connection {
             match next {
                 None => sooner.await,
                 Some(next) => select! {
+                    biased;
                     () = sooner => {}
                     () = sleep_until(next.into()) => {}
                 },

@@ -11,6 +11,15 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// Time without a sign of life after which the operating system asks a silent peer for one.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// How often it asks again.
+const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
+/// How often it does so in vain before the connection is given up; where the next one is known, it
+/// decides.
+const KEEPALIVE_PROBES: u32 = 3;
+/// Time in which a peer's system must take what is sent. Without it, answers to a peer that
+/// vanished are sent again for a quarter of an hour.
+#[cfg(target_os = "linux")]
+const UNTAKEN: Duration = Duration::from_secs(30);
 
 /// A connected socket. All of it works through a shared reference, so that any thread can write
 /// at once while the connection's task waits.
@@ -29,8 +38,14 @@ impl Socket {
     /// The operating system refuses an option.
     pub fn tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
-        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE_AGAIN)
+            .with_retries(KEEPALIVE_PROBES);
+        let socket = SockRef::from(&stream);
+        socket.set_tcp_keepalive(&keepalive)?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(UNTAKEN))?;
         Ok(Self::Tcp(stream))
     }
 
@@ -122,5 +137,29 @@ impl Socket {
             Self::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
             Self::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// What a peer that vanishes costs stands in `docs/semantics.md`.
+    #[tokio::test]
+    async fn the_system_is_told_when_to_give_a_peer_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let Socket::Tcp(stream) = Socket::tcp(stream).unwrap() else {
+            panic!("no TCP")
+        };
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_AGAIN);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNTAKEN));
     }
 }

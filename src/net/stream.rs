@@ -1,7 +1,10 @@
 //! One connected stream: a socket, or TLS over one.
 
+use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use tokio::net::{TcpStream, UnixStream};
@@ -9,6 +12,37 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::call::{CloseReason, TlsInfo};
 use crate::net::socket::Socket;
 use crate::net::tls::TlsStream;
+
+/// What can stand for a socket: anything that bytes go through, such as a simulated network. Each
+/// method does what that of [`Stream`] with a like name says; dropping it closes it.
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// Ready when there is something to read, or its end; one task waits for that.
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Reads what is there into the room that `buffer` has; 0 bytes are the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing; else the connection broke.
+    fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize>;
+
+    /// Ready when something can be written; one task waits for that.
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Writes as much as is taken now.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is; else the connection broke.
+    fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Whether the peer's end of stream is the next thing to be read.
+    fn is_ended(&self) -> bool;
+
+    /// Tells the peer that nothing more will come.
+    ///
+    /// # Errors
+    /// The connection is gone already.
+    fn shutdown_write(&self) -> io::Result<()>;
+}
 
 /// What a connection reads from and writes to. All of it works through a shared reference.
 ///
@@ -19,6 +53,8 @@ pub enum Stream {
     Plain(Socket),
     /// The same inside TLS.
     Tls(Box<TlsStream>),
+    /// No socket of the system's.
+    Other(Box<dyn Transport>),
 }
 
 impl Stream {
@@ -40,7 +76,7 @@ impl Stream {
     #[must_use]
     pub fn tls(&self) -> Option<&Arc<TlsInfo>> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Other(_) => None,
             Self::Tls(stream) => Some(stream.info()),
         }
     }
@@ -53,6 +89,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.readable().await,
             Self::Tls(stream) => stream.readable().await,
+            Self::Other(other) => poll_fn(|context| other.poll_readable(context)).await,
         }
     }
 
@@ -65,6 +102,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.try_read(buffer),
             Self::Tls(stream) => stream.try_read(buffer),
+            Self::Other(other) => other.try_read(buffer),
         }
     }
 
@@ -73,7 +111,7 @@ impl Stream {
     #[must_use]
     pub fn last_words(&self) -> Option<CloseReason> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Other(_) => None,
             Self::Tls(stream) => stream.last_words(),
         }
     }
@@ -86,6 +124,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.writable().await,
             Self::Tls(stream) => stream.writable().await,
+            Self::Other(other) => poll_fn(|context| other.poll_writable(context)).await,
         }
     }
 
@@ -97,6 +136,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.try_write(parts),
             Self::Tls(stream) => stream.try_write(parts),
+            Self::Other(other) => other.try_write(parts),
         }
     }
 
@@ -106,7 +146,7 @@ impl Stream {
     /// `WouldBlock` when some of it is left; else the connection broke.
     pub fn try_flush(&self, last: bool) -> io::Result<()> {
         match self {
-            Self::Plain(_) => Ok(()),
+            Self::Plain(_) | Self::Other(_) => Ok(()),
             Self::Tls(stream) => stream.try_flush(last),
         }
     }
@@ -115,7 +155,7 @@ impl Stream {
     #[must_use]
     pub fn is_flushed(&self) -> bool {
         match self {
-            Self::Plain(_) => true,
+            Self::Plain(_) | Self::Other(_) => true,
             Self::Tls(stream) => stream.is_flushed(),
         }
     }
@@ -126,6 +166,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => matches!(socket.peek(), Ok(0)),
             Self::Tls(stream) => stream.is_ended(),
+            Self::Other(other) => other.is_ended(),
         }
     }
 
@@ -137,6 +178,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.shutdown_write(),
             Self::Tls(stream) => stream.shutdown_write(),
+            Self::Other(other) => other.shutdown_write(),
         }
     }
 }

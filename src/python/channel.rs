@@ -125,7 +125,7 @@ impl Channel {
         };
         let secured = match &target {
             Target::Secure(_, connector) => Some(Arc::clone(connector)),
-            Target::Address(_) | Target::Local(_) => None,
+            Target::Address(_) | Target::Local(_) | Target::Other(_) => None,
         };
         let terms = Arc::new(Terms {
             codec,

@@ -79,6 +79,7 @@ impl Line {
         let mut backoff = Backoff::new(self.options.backoff_min, self.options.backoff_max);
         loop {
             let attempt = tokio::select! {
+                biased;
                 attempt = self.attempt() => attempt,
                 () = self.until_closed() => return,
             };
@@ -111,6 +112,7 @@ impl Line {
                 }
             }
             tokio::select! {
+                biased;
                 () = self.pause(backoff.next(fastrand::f64())) => {}
                 () = self.until_closed() => return,
             }
@@ -125,6 +127,7 @@ impl Line {
             self.hurry.notified().await;
         };
         tokio::select! {
+            biased;
             () = sleep(pause) => {}
             () = hurried => {}
         }
@@ -175,6 +178,10 @@ impl Line {
                     server.welcome(&self.runtime, Stream::unix(theirs), peer.clone());
                     Ok((Stream::unix(ours), peer))
                 }
+                Target::Other(other) => {
+                    let stream = other.dial().await.map_err(away)?;
+                    Ok((stream, self.target.to_string()))
+                }
             }
         };
         let limit = self.options.connect_timeout;
@@ -206,6 +213,7 @@ impl Line {
         let life = Arc::clone(&connection).run(stream, self.lane(), BytesMut::new());
         let mut life = self.runtime.spawn(life);
         tokio::select! {
+            biased;
             // It ends by a panic or a shutdown of the runtime, too, which changes nothing here.
             _ = &mut life => {}
             () = connection.left() => {

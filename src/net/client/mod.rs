@@ -9,12 +9,16 @@ mod pursuit;
 pub use delivery::Delivery;
 
 use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use crate::call::{Outbound, Processor, Session, Waiter};
+use crate::net::Stream;
 use crate::net::address::Address;
 use crate::net::client::line::Line;
 use crate::net::client::pool::Pool;
@@ -43,6 +47,12 @@ pub struct ChannelOptions {
     pub pooled: Option<usize>,
 }
 
+/// A way to connect that is none of the system's, such as that of a simulated network.
+pub trait Dial: fmt::Debug + Send + Sync + 'static {
+    /// Makes one attempt to connect.
+    fn dial(&self) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send + '_>>;
+}
+
 /// Where a channel leads.
 #[derive(Debug, Clone)]
 pub enum Target {
@@ -52,6 +62,8 @@ pub enum Target {
     Secure(Address, Arc<TlsConnector>),
     /// To a server of this process, without a socket that others can see.
     Local(Weak<Server>),
+    /// Wherever this leads.
+    Other(Arc<dyn Dial>),
 }
 
 impl fmt::Display for Target {
@@ -59,6 +71,7 @@ impl fmt::Display for Target {
         match self {
             Self::Address(address) | Self::Secure(address, _) => address.fmt(f),
             Self::Local(_) => f.write_str("memory"),
+            Self::Other(other) => write!(f, "{other:?}"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Connections with one call each: a large answer never stands before a small one.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::call::{Ended, Outbound, Waiter};
 use crate::net::client::Delivery;
 use crate::net::client::line::Line;
+use crate::net::clock;
 use crate::net::connection::locked;
 use crate::status::{Code, Status};
 
@@ -23,7 +24,7 @@ struct Stock {
     /// Lines that carry no call, the one that was used last at the end.
     idle: Vec<(Arc<Line>, Instant)>,
     /// Lines that carry one, by its number.
-    busy: HashMap<u64, Arc<Line>>,
+    busy: BTreeMap<u64, Arc<Line>>,
     /// How many calls there were.
     calls: u64,
     closed: bool,
@@ -83,7 +84,7 @@ impl Pool {
     /// Takes out the lines that nobody has used for long.
     fn stale(&self) -> Vec<Arc<Line>> {
         let mut stock = locked(&self.stock);
-        let fresh = Instant::now().checked_sub(IDLE);
+        let fresh = clock::now().checked_sub(IDLE);
         let stale = stock
             .idle
             .iter()
@@ -101,7 +102,7 @@ impl Pool {
         let mut stock = locked(&self.stock);
         stock.busy.remove(&call);
         if !stock.closed {
-            stock.idle.push((Arc::clone(line), Instant::now()));
+            stock.idle.push((Arc::clone(line), clock::now()));
         }
     }
 

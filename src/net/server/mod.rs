@@ -10,7 +10,7 @@ pub use drain::Cut;
 
 use drain::stopped;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::call::{Lane, Link as _, Processor, Session};
 use crate::net::connection::{Connection, Role, Terms, locked};
+use crate::net::panics::contained;
 use crate::net::tls::TlsAcceptor;
 use crate::net::{Socket, Stream};
 
@@ -45,7 +46,7 @@ pub struct Server {
     handshake_timeout: Duration,
     processor: Arc<Processor>,
     open_session: OpenSession,
-    members: Mutex<HashMap<u64, Member>>,
+    members: Mutex<BTreeMap<u64, Member>>,
     next_id: AtomicU64,
     accepting: Mutex<Option<JoinHandle<()>>>,
     /// Nothing more is to be waited for.
@@ -126,7 +127,12 @@ impl Server {
     /// Serves one connection to its end.
     pub fn welcome(self: &Arc<Self>, runtime: &Handle, stream: Stream, peer: String) {
         let server = Arc::clone(self);
-        runtime.spawn(async move { server.attend(stream, peer, BytesMut::new()).await });
+        runtime.spawn(async move {
+            let life = contained(server.attend(stream, peer, BytesMut::new()));
+            if let (Err(panic), Some(terms)) = (life.await, server.protocols.first()) {
+                drop(terms.broken_by(&panic));
+            }
+        });
     }
 
     /// Serves a connection of which `buffer` was read already.

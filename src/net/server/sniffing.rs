@@ -52,6 +52,7 @@ impl Server {
             return None;
         }
         let begun = select! {
+            biased;
             begun = timeout(limit, beginning) => begun,
             () = stopped => return None,
         };
