@@ -8,7 +8,8 @@ from callmethod import aio, service, testing
 from callmethod.channel import Channel
 from callmethod.codec import Frame, IndexedCodec
 from callmethod.controller import Controller, ServerController
-from callmethod.errors import Code, Disconnect, RpcError, RpcException, WireError
+from callmethod.errors import Code, Disconnect, ProtoError, RpcError, RpcException, WireError
+from callmethod.loading import Loaded, load
 from callmethod.options import ChannelOptions, ServerOptions
 from callmethod.peer_channel import PeerChannel
 from callmethod.protocols import BaiduStd, Hulu, Indexed, Protocol, Sofa
@@ -30,8 +31,10 @@ __all__ = [
     "Hulu",
     "Indexed",
     "IndexedCodec",
+    "Loaded",
     "MethodTable",
     "PeerChannel",
+    "ProtoError",
     "Protocol",
     "RpcError",
     "RpcException",
@@ -45,6 +48,7 @@ __all__ = [
     "WireError",
     "__version__",
     "aio",
+    "load",
     "serve",
     "service",
     "testing",

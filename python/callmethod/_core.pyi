@@ -1,7 +1,8 @@
 # The compiled core, for the package itself; users import `callmethod`.
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
-from typing import Any, Final, TypeAlias, TypedDict, final
+from os import PathLike
+from typing import Any, Final, Literal, TypeAlias, TypedDict, final
 
 from typing_extensions import Self, disjoint_base
 
@@ -22,9 +23,11 @@ __all__ = [
     "Delivery",
     "Done",
     "Finish",
+    "FrameReader",
     "IndexedCodec",
     "Link",
     "Mailbox",
+    "MessagePool",
     "Method",
     "MethodTable",
     "Process",
@@ -32,7 +35,9 @@ __all__ = [
     "ServerController",
     "Workers",
     "close_gate",
+    "compile_protos",
     "listen",
+    "split_set",
     "traits",
 ]
 
@@ -41,7 +46,11 @@ MESSAGE_BYTES: Final[int]
 _Bytes: TypeAlias = bytes | bytearray | memoryview
 
 def close_gate() -> None: ...
+def compile_protos(
+    paths: Sequence[str | PathLike[str]], includes: Sequence[str | PathLike[str]], comments: bool
+) -> tuple[list[str], list[bytes]]: ...
 def listen(bind: str | int) -> tuple[int, str]: ...
+def split_set(set: bytes) -> list[bytes]: ...
 def traits(protocol: Protocol) -> tuple[bool, bool, bool, bool, bool]: ...
 
 @disjoint_base
@@ -69,6 +78,44 @@ class MethodTable:
     def index(self, name: str) -> int: ...
     def request_json(self, index: int, body: bytes) -> str: ...
     def response_json(self, index: int, body: bytes) -> str: ...
+
+class _Frame(TypedDict, total=False):
+    kind: Literal["call", "reply"]
+    offset: int
+    length: int
+    index: int
+    service: str
+    method: str
+    id: int | None
+    timeout: float | None
+    body: bytes
+    fault: str
+    code: str
+    text: str
+    native: int | None
+    attachment: int
+    metadata: dict[str, str]
+
+@final
+class FrameReader:
+    def __new__(cls, protocol: Protocol, reads: str) -> Self: ...
+    def feed(self, data: bytes) -> tuple[list[_Frame], str | None]: ...
+    def end(self) -> str | None: ...
+
+# name, input type, output type, client streaming, server streaming
+_Rpc: TypeAlias = tuple[str, str, str, bool, bool]
+
+@final
+class MessagePool:
+    def __new__(cls, files: Sequence[bytes]) -> Self: ...
+    @property
+    def files(self) -> list[str]: ...
+    @property
+    def services(self) -> list[tuple[str, str]]: ...
+    def methods(self, service: str) -> list[_Rpc]: ...
+    def describe(self, name: str) -> str: ...
+    def to_json(self, message: str, body: bytes) -> str: ...
+    def from_json(self, message: str, json: str) -> bytes: ...
 
 @final
 class Process:

@@ -11,6 +11,7 @@ mod enclosed;
 mod enter;
 mod errors;
 mod fd;
+mod frames;
 mod handling;
 mod imports;
 mod invoker;
@@ -21,6 +22,7 @@ mod message;
 mod options;
 mod outgoing;
 mod process;
+mod protos;
 mod schema;
 mod server;
 mod servicing;
@@ -49,6 +51,8 @@ mod _core {
     #[pymodule_export]
     use super::controller::ServerController;
     #[pymodule_export]
+    use super::frames::FrameReader;
+    #[pymodule_export]
     use super::link::Link;
     #[pymodule_export]
     use super::listening::listen;
@@ -60,6 +64,8 @@ mod _core {
     use super::outgoing::{Caller, Delivery, Method};
     #[pymodule_export]
     use super::process::Process;
+    #[pymodule_export]
+    use super::protos::{MessagePool, compile_protos, split_set};
     #[pymodule_export]
     use super::schema::MethodTable;
     #[pymodule_export]
