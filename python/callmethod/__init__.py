@@ -4,7 +4,7 @@
 the `RpcChannel` that their stubs want; framing, networking and dispatch are done in Rust.
 """
 
-from callmethod import aio, service, testing
+from callmethod import aio, service, stubs, testing
 from callmethod.channel import Channel
 from callmethod.codec import Frame, IndexedCodec
 from callmethod.controller import Controller, ServerController
@@ -15,6 +15,7 @@ from callmethod.peer_channel import PeerChannel
 from callmethod.protocols import BaiduStd, Hulu, Indexed, Protocol, Sofa
 from callmethod.schema import MethodTable
 from callmethod.server import Server, StopSummary
+from callmethod.service_classes import ServiceClasses, Services, services
 from callmethod.stats import Stats
 from callmethod.workers import ServeSummary, serve
 
@@ -42,6 +43,8 @@ __all__ = [
     "Server",
     "ServerController",
     "ServerOptions",
+    "ServiceClasses",
+    "Services",
     "Sofa",
     "Stats",
     "StopSummary",
@@ -51,5 +54,7 @@ __all__ = [
     "load",
     "serve",
     "service",
+    "services",
+    "stubs",
     "testing",
 ]
