@@ -9,6 +9,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _core
+from callmethod.service_classes import services
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -178,8 +179,6 @@ def _contents(module: Loaded) -> dict[str, Any]:
 def _made_of(file: FileDescriptor) -> dict[str, Any]:
     from google.protobuf import message_factory  # noqa: PLC0415  (not every program has it)
     from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper  # noqa: PLC0415
-
-    from callmethod._stand_in import services  # noqa: PLC0415
 
     made: dict[str, Any] = {}
     for name, message in file.message_types_by_name.items():

@@ -35,15 +35,17 @@ impl MessagePool {
     /// # Errors
     /// A file does not parse, an import is missing, or a file uses editions.
     pub fn link(files: &[Bytes]) -> Result<Self, SchemaError> {
+        // Not left to the pool, which panics where it means to complain of them.
+        if let Some(name) = with_editions(files) {
+            return Err(SchemaError::Editions(name));
+        }
         let mut pool = DescriptorPool::new();
         let set = FileSet {
             files: files.to_vec(),
         };
-        match pool.decode_file_descriptor_set(set.encode_to_vec().as_slice()) {
-            Ok(()) => Ok(Self { pool }),
-            Err(error) => Err(with_editions(files)
-                .map_or_else(|| SchemaError::Link(error.to_string()), SchemaError::Editions)),
-        }
+        pool.decode_file_descriptor_set(set.encode_to_vec().as_slice())
+            .map_err(|error| SchemaError::Link(error.to_string()))?;
+        Ok(Self { pool })
     }
 
     /// Names of the files, imported ones before those that import them.
