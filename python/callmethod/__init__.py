@@ -4,7 +4,7 @@
 the `RpcChannel` that their stubs want; framing, networking and dispatch are done in Rust.
 """
 
-from callmethod import aio, service, stubs, testing
+from callmethod import aio, reflection, service, stubs, testing
 from callmethod.channel import Channel
 from callmethod.codec import Frame, IndexedCodec
 from callmethod.controller import Controller, ServerController
@@ -52,6 +52,7 @@ __all__ = [
     "__version__",
     "aio",
     "load",
+    "reflection",
     "serve",
     "service",
     "services",

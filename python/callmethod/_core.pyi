@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict, final
 
 from typing_extensions import Self, disjoint_base
 
+from callmethod.cli.bench import Plan
 from callmethod.controller import Checksum, Compression
 from callmethod.errors import RpcError
 from callmethod.options import ChannelOptions, ServerOptions
@@ -36,6 +37,7 @@ __all__ = [
     "Workers",
     "close_gate",
     "compile_protos",
+    "generate_load",
     "listen",
     "split_set",
     "traits",
@@ -49,6 +51,23 @@ def close_gate() -> None: ...
 def compile_protos(
     paths: Sequence[str | PathLike[str]], includes: Sequence[str | PathLike[str]], comments: bool
 ) -> tuple[list[str], list[bytes]]: ...
+
+class _LoadReport(TypedDict):
+    calls: int
+    failures: dict[str, int]
+    seconds: float
+    cpu_seconds: float | None
+    quantiles_us: list[tuple[float, float]]
+    mean_us: float
+    max_us: float
+
+def generate_load(
+    protocol: str,
+    method: tuple[str, str, int],
+    body: bytes,
+    plan: Plan,
+    watch: Callable[[float | None, int, int], object],
+) -> _LoadReport: ...
 def listen(bind: str | int) -> tuple[int, str]: ...
 def split_set(set: bytes) -> list[bytes]: ...
 def traits(protocol: Protocol) -> tuple[bool, bool, bool, bool, bool]: ...

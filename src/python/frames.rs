@@ -39,7 +39,8 @@ impl FrameReader {
             "replies" => Reads::Replies,
             "both" => Reads::Both,
             other => {
-                let text = format!("reads must be \"calls\", \"replies\" or \"both\", not {other:?}");
+                let text =
+                    format!("reads must be \"calls\", \"replies\" or \"both\", not {other:?}");
                 return Err(PyValueError::new_err(text));
             }
         };

@@ -17,6 +17,7 @@ mod imports;
 mod invoker;
 mod link;
 mod listening;
+mod load;
 mod mailbox;
 mod message;
 mod options;
@@ -56,6 +57,8 @@ mod _core {
     use super::link::Link;
     #[pymodule_export]
     use super::listening::listen;
+    #[pymodule_export]
+    use super::load::generate_load;
     #[pymodule_export]
     use super::mailbox::Mailbox;
     #[pymodule_export]

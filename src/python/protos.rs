@@ -36,7 +36,10 @@ fn proto_error(py: Python<'_>, error: CompileError) -> PyResult<PyErr> {
         (Some(place.line), Some(place.column), Some(place.source))
     });
     let args = (error.reason, error.file, line, column, source);
-    Ok(PyErr::from_value(enter::call(imports::proto_error(py)?, args)?))
+    Ok(PyErr::from_value(enter::call(
+        imports::proto_error(py)?,
+        args,
+    )?))
 }
 
 /// The files of a serialized `FileDescriptorSet`, each by itself; `ValueError` for other bytes.

@@ -77,7 +77,8 @@ pub fn compile(
         .include_imports(true)
         .include_source_info(comments)
         .open_files(paths)
-        .map_err(|error| described(&error, includes))?;
+        .map_err(|error| described(&error, includes))
+        .map_err(|error| with_folders(error, paths, includes))?;
     let names = compiler
         .files()
         .filter(|file| !file.is_import())
@@ -117,6 +118,22 @@ fn described(error: &protox::Error, includes: &[PathBuf]) -> CompileError {
         file,
         place,
         reason,
+    }
+}
+
+/// Says of a file that is not found where it was looked for.
+fn with_folders(error: CompileError, paths: &[PathBuf], includes: &[PathBuf]) -> CompileError {
+    let told = |path: &&PathBuf| error.reason.contains(&*path.to_string_lossy());
+    match paths.iter().find(told) {
+        Some(path) if error.file.is_none() => {
+            let folders: Vec<_> = includes.iter().map(|each| each.to_string_lossy()).collect();
+            let (path, folders) = (path.display(), folders.join(", "));
+            CompileError {
+                reason: format!("{path} was not found under {folders}"),
+                ..error
+            }
+        }
+        _ => error,
     }
 }
 

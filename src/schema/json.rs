@@ -2,8 +2,8 @@
 
 use prost::Message as _;
 use prost_reflect::{
-    DeserializeOptions, DynamicMessage, MessageDescriptor, ReflectMessage as _, SerializeOptions,
-    Value,
+    DeserializeOptions, DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _,
+    SerializeOptions, Value,
 };
 
 use crate::schema::{MessagePool, SchemaError};
@@ -56,7 +56,7 @@ impl MessagePool {
 /// Appends the paths of required fields that `message` and the messages in it lack.
 fn find_missing(message: &DynamicMessage, path: &str, missing: &mut Vec<String>) {
     let descriptor: MessageDescriptor = message.descriptor();
-    for field in descriptor.fields().filter(|field| field.is_required()) {
+    for field in descriptor.fields().filter(FieldDescriptor::is_required) {
         if !message.has_field(&field) {
             missing.push(format!("{path}{}", field.name()));
         }

@@ -51,7 +51,7 @@ fn files_survive_being_printed() {
         }
         let folder = proto_dir();
         let first = compile(&[folder.join(name)], &[folder], false).unwrap();
-        let second = compile(&[again.join(name)], &[again.clone()], false)
+        let second = compile(&[again.join(name)], std::slice::from_ref(&again), false)
             .unwrap_or_else(|error| panic!("{error} in\n{}", pool.describe(name).unwrap()));
         assert!(first == second, "{}", pool.describe(name).unwrap());
     }
@@ -103,7 +103,12 @@ extend .google.protobuf.FieldOptions {
     let folder = std::env::temp_dir().join(format!("print-odd-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("odd.proto"), text).unwrap();
-    let compiled = compile(&[folder.join("odd.proto")], &[folder.clone()], false).unwrap();
+    let compiled = compile(
+        &[folder.join("odd.proto")],
+        std::slice::from_ref(&folder),
+        false,
+    )
+    .unwrap();
     let pool = MessagePool::link(&compiled.files).unwrap();
     fs::remove_dir_all(&folder).unwrap();
     assert_eq!(pool.describe("odd.proto").unwrap(), text);
