@@ -27,11 +27,11 @@ class MethodTable(_core.MethodTable):
         except AttributeError:
             kind = type(service_descriptor).__name__
             raise TypeError(f"a ServiceDescriptor is needed, not {kind}") from None
-        return super().__new__(cls, name, _files(file))
+        return super().__new__(cls, name, serialized_files(file))
 
 
-def _files(file: Any) -> list[bytes]:
-    """Return a file and all it imports, serialized, imported ones first."""
+def serialized_files(file: Any) -> list[bytes]:
+    """Return a file and all it imports, serialized, what is imported comes first."""
     found: dict[str, bytes] = {}
 
     def visit(file: Any) -> None:
