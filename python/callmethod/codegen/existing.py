@@ -56,9 +56,10 @@ def write_stubs(
 def _place(module: ModuleType, folder: str | Path | None) -> Path:
     if folder is not None:
         return Path(folder, *module.__name__.split(".")).with_suffix(".pyi")
-    if module.__file__ is None:
+    place = getattr(module, "__file__", None)
+    if place is None:
         raise ValueError(f"{module.__name__} lies in no file; say in which folder to write")
-    return Path(module.__file__).with_suffix(".pyi")
+    return Path(place).with_suffix(".pyi")
 
 
 def stub_text(module: ModuleType) -> str:
