@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import signal
 import subprocess
@@ -42,6 +43,31 @@ def test_the_page_on_typing_runs(child_env: dict[str, str], tmp_path: Path) -> N
     script = tmp_path / "typed.py"
     script.write_text("\n".join(blocks("typing.md")), encoding="utf-8")
     subprocess.run([sys.executable, str(script)], env=child_env, timeout=60, check=True)
+
+
+def test_the_page_on_service_classes_runs(child_env: dict[str, str], tmp_path: Path) -> None:
+    made, pair, writing, typed = blocks("services.md")
+    for code in (made, pair, writing):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=child_env,
+            cwd=tmp_path,
+            timeout=60,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout == ("welcome ada\n" if code is made else "")
+    if importlib.util.find_spec("mypy") is None:
+        pytest.skip("mypy is not installed")
+    (tmp_path / "typed.py").write_text(typed, encoding="utf-8")
+    subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "typed.py"],
+        env=child_env | {"MYPYPATH": "typings"},
+        cwd=tmp_path,
+        timeout=110,
+        check=True,
+    )
 
 
 @pytest.mark.parametrize("page", sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")))

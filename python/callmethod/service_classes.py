@@ -175,28 +175,32 @@ def _service_class(descriptor: ServiceDescriptor, module: str) -> type[Service]:
         return responses[method_descriptor]
 
     own = (CallMethod, GetRequestClass, GetResponseClass)
+    # The methods first. protobuf lets one that is called GetDescriptor or the like hide its own, so
+    # that no server can make anything of the service; here, that one method cannot be served.
     namespace: dict[str, Any] = {
+        method.name: _named(_left_out(method), descriptor.name, method)
+        for method in descriptor.methods
+    }
+    namespace |= {function.__name__: _named(function, descriptor.name, Service) for function in own}
+    namespace |= {
         "__module__": module,
         "__doc__": f"The service {descriptor.full_name}: to be subclassed.",
         "GetDescriptor": staticmethod(_named(GetDescriptor, descriptor.name, Service)),
-        **{function.__name__: _named(function, descriptor.name, Service) for function in own},
+        "DESCRIPTOR": descriptor,
     }
-    for method in descriptor.methods:
-        namespace[method.name] = _named(_left_out(method), descriptor.name, method)
-    # Last, as protobuf has it: a method of that name is hidden.
-    namespace["DESCRIPTOR"] = descriptor
     return type(descriptor.name, (Service,), namespace)
 
 
 def _stub_class(descriptor: ServiceDescriptor, service: type[Service]) -> type[Stub]:
     name = f"{descriptor.name}_Stub"
     namespace: dict[str, Any] = {
+        method.name: _named(_calling(method), name, method) for method in descriptor.methods
+    }
+    namespace |= {
         "__module__": service.__module__,
         "__doc__": f"Calls the service {descriptor.full_name} through a channel.",
+        "DESCRIPTOR": descriptor,
     }
-    for method in descriptor.methods:
-        namespace[method.name] = _named(_calling(method), name, method)
-    namespace["DESCRIPTOR"] = descriptor
     # protobuf's stubs derive from their service, too.
     return type(name, (Stub, service), namespace)
 

@@ -9,7 +9,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from callmethod.cli import bench, call, completion, decode, listing, serve
+from callmethod.cli import bench, call, completion, decode, listing, serve, stubs
 from callmethod.cli.arguments import Parser
 from callmethod.cli.failure import EXIT_CODES, Exit, Failure
 from callmethod.cli.terminal import Style
@@ -32,7 +32,7 @@ def parser() -> Parser:
         "--traceback", action="store_true", help="of a mistake, show where it happened"
     )
     commands = made.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (serve, call, listing, bench, decode):
+    for module in (serve, call, listing, bench, decode, stubs):
         module.add(commands)
     completion.add(commands, parser)
     return made
