@@ -9,6 +9,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _core
+from callmethod.errors import ProtoError
 from callmethod.service_classes import services
 
 if TYPE_CHECKING:
@@ -74,9 +75,13 @@ def load(
 
     path, folders = places(file, include)
     (name, *_), files = _core.compile_protos([path], folders, comments=False)
-    if pool is None:
-        pool = descriptor_pool.DescriptorPool()
-    return Modules(pool, files).of(name)
+    if pool is not None:
+        return Modules(pool, files).of(name)
+    try:
+        return Modules(descriptor_pool.DescriptorPool(), files).of(name)
+    except TypeError as error:
+        # protobuf has a few rules of its own.
+        raise ProtoError(f"protobuf refuses it: {error}", name) from None
 
 
 def places(

@@ -15,7 +15,7 @@ from callmethod import _core
 
 PROTO = Path(__file__).parents[2] / "proto"
 
-protoc = pytest.importorskip("grpc_tools.protoc", reason="needs requirements/protoc.txt")
+protoc = pytest.importorskip("grpc_tools.protoc", reason="needs requirements/codegen.txt")
 WELL_KNOWN = Path(protoc.__file__).parent / "_proto"
 GOOGLEAPIS = Path(next(iter(importlib.util.find_spec("google.rpc").submodule_search_locations)))
 SITE = GOOGLEAPIS.parents[1]

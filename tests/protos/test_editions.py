@@ -13,7 +13,7 @@ import callmethod
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-protoc = pytest.importorskip("grpc_tools.protoc", reason="needs requirements/protoc.txt")
+protoc = pytest.importorskip("grpc_tools.protoc", reason="needs requirements/codegen.txt")
 
 TEXT = """\
 edition = "2023";

@@ -184,6 +184,10 @@ class TestMistakes:
         error = refused(written("a.proto", "import 'b.proto';"))
         assert (error.file, error.line) == ("b.proto", 1)
 
+    def test_what_only_protobuf_refuses(self, written: Callable[..., Path]) -> None:
+        text = 'syntax = "proto2"; enum E { A = 1; } message M { map<int32, E> es = 1; }'
+        assert str(refused(written("a.proto", text))).startswith("a.proto: protobuf refuses it: ")
+
     def test_no_file(self, tmp_path: Path) -> None:
         assert "nowhere.proto" in str(refused(tmp_path / "nowhere.proto"))
 

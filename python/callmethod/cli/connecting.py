@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from callmethod.channel import Channel
 from callmethod.cli import arguments
 from callmethod.cli.failure import Exit, Failure, status_of
+from callmethod.cli.terminal import printable
 from callmethod.errors import RpcError
 from callmethod.options import ChannelOptions
 
@@ -117,7 +118,7 @@ def call(
             descriptor, controller, _Request(type_, body), response, None
         )
     except RpcError as error:
-        raise Failure(status_of(error.code), str(error)) from error
+        raise Failure(status_of(error.code), printable(str(error))) from error
     except ValueError as error:
         raise Failure(Exit.USAGE, str(error)) from None
     return answer

@@ -10,7 +10,7 @@ from callmethod import _core
 from callmethod.cli import arguments, descriptors
 from callmethod.cli.descriptors import Method
 from callmethod.cli.failure import Exit, Failure
-from callmethod.cli.terminal import Style
+from callmethod.cli.terminal import Style, printable
 from callmethod.protocols import Indexed, traits_of
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Decoding:
         if "code" in frame:
             native = frame.get("native")
             number = "" if native is None else f" ({native})"
-            return self._style.bad(f"{frame['code']}{number}: {_printable(frame['text'])}")
+            return self._style.bad(f"{frame['code']}{number}: {printable(frame['text'])}")
         if "fault" in frame:
             return self._style.bad(frame["fault"])
         body = frame["body"]
@@ -178,7 +178,3 @@ class Decoding:
         except ValueError as error:
             return self._style.bad(str(error))
 
-
-def _printable(text: str) -> str:
-    """Return a peer's text without what would move a terminal's cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -38,3 +38,8 @@ class Style:
     def bad(self, text: str) -> str:
         """Return what went wrong."""
         return self._marked(31, text)
+
+
+def printable(text: str) -> str:
+    """Return a peer's text without what would move the cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
