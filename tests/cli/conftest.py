@@ -59,7 +59,13 @@ def numbers() -> Iterator[callmethod.Server]:
             raise callmethod.RpcError(callmethod.Code.NOT_FOUND, f"no {request.value}\x1b[31m")
 
         def blob(self, rpc_controller, request, done):
-            done(Blob(data=b"".join(sorted(f"{k}={v}".encode() for k, v in rpc_controller.metadata.items()))))
+            done(
+                Blob(
+                    data=b"".join(
+                        sorted(f"{k}={v}".encode() for k, v in rpc_controller.metadata.items())
+                    )
+                )
+            )
 
     protocols = [callmethod.BaiduStd(), callmethod.Hulu(), callmethod.Sofa()]
     indexed = callmethod.Indexed(id_width=4, reply="by_id")

@@ -80,7 +80,7 @@ class TestMistakes:
 
     def test_a_server_that_hangs_up(self, run, proto: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            thread = threading.Thread(target=lambda: listener.accept()[0].close())
+            thread = threading.Thread(target=listener.accept()[0].close)
             thread.start()
             target = f"127.0.0.1:{listener.getsockname()[1]}"
             ended = run("bench", target, TWICE, '{"value": 1}', "--proto", proto)

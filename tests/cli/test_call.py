@@ -37,8 +37,9 @@ def test_the_server_tells_its_types(run, numbers, protocol: str) -> None:
 def test_types_of_a_module_and_of_a_set(run, numbers, tmp_path: Path) -> None:
     ended = run("call", numbers.address, TWICE, '{"value": 1}', "--module", "testing_pb2")
     assert ended == (0, '{"value":"2"}\n', "")
-    import testing_pb2
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+    import testing_pb2
 
     made = FileDescriptorSet()
     for file in (*testing_pb2.DESCRIPTOR.dependencies, testing_pb2.DESCRIPTOR):
@@ -49,7 +50,9 @@ def test_types_of_a_module_and_of_a_set(run, numbers, tmp_path: Path) -> None:
     assert ended == (0, '{"value":"2"}\n', "")
 
 
-def test_a_call_without_answer(run, proto: str, server_factory: Callable[..., callmethod.Server]) -> None:
+def test_a_call_without_answer(
+    run, proto: str, server_factory: Callable[..., callmethod.Server]
+) -> None:
     from game_service_pb2 import GameService
 
     came = []
@@ -108,7 +111,12 @@ class TestMistakes:
             (TWICE, '{"value": true}', 5, "invalid type: boolean `true`"),
             (TWICE, "{}", 5, "callmethod.testing.Number requires value"),
             (TWICE + "e", "{}", 4, "has no method twicee; did you mean twice?"),
-            ("callmethod.testing.Numbrs.twice", "{}", 4, "did you mean callmethod.testing.Numbers?"),
+            (
+                "callmethod.testing.Numbrs.twice",
+                "{}",
+                4,
+                "did you mean callmethod.testing.Numbers?",
+            ),
             ("twice", "{}", 4, "no service twice"),
             ("callmethod.testing.Numbers.fail", '{"value": 7}', 64 + 5, "NOT_FOUND: no 7\\x1b"),
             ("callmethod.testing.Numbers.left_out", '{"value": 7}', 64 + 12, "UNIMPLEMENTED"),

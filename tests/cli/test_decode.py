@@ -64,7 +64,10 @@ def test_a_call_and_its_answer(run, peer: str, stream) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("error_text_only", "reply  peer.EchoService.Echo  id=4294967298  INTERNAL (2001): [127.0.0.1:35963]boo\n"),
+        (
+            "error_text_only",
+            "reply  peer.EchoService.Echo  id=4294967298  INTERNAL (2001): [127.0.0.1:35963]boo\n",
+        ),
         ("unknown_method", "UNIMPLEMENTED (1002): "),
         ("both_gzip_2k", '{"message":"hello-0'),
         ("both_snappy_2k", '{"message":"hello-0'),
@@ -103,8 +106,7 @@ class TestIndexed:
         ids = {"id": 7} if protocol.id_width else {}
         calls = [(1, Number(value=2)), (4, Blob(data=b"x")), (9, Blob())]
         return b"".join(
-            codec.encode(index, message.SerializeToString(), **ids)
-            for index, message in calls
+            codec.encode(index, message.SerializeToString(), **ids) for index, message in calls
         )
 
     def test_calls(self, run, proto: str, stream) -> None:

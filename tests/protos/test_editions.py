@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +11,7 @@ import callmethod
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 protoc = pytest.importorskip("grpc_tools.protoc", reason="needs requirements/codegen.txt")
 

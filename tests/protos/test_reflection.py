@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +13,7 @@ from callmethod import reflection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 messages = callmethod.load("grpc/reflection/v1/reflection.proto", include=reflection.PROTOS)
 SERVICE = "grpc.reflection.v1.ServerReflection"

@@ -177,4 +177,3 @@ class Decoding:
             )
         except ValueError as error:
             return self._style.bad(str(error))
-
