@@ -39,9 +39,9 @@ class Loaded(ModuleType):
     DESCRIPTOR: FileDescriptor
     imports: Mapping[str, Loaded]
 
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any: ...
+    def __getattr__(self, name: str) -> Any:
+        """Say that there is no such thing, by AttributeError; what there is, is found."""
+        raise AttributeError(f"{self.__name__}.proto declares no {name}")
 
     def __repr__(self) -> str:
         """Return the name of the file."""

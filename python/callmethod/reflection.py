@@ -52,23 +52,23 @@ def service(of: Server | aio.Server | Iterable[Any]) -> Any:
         if not callable(getattr(each, "GetDescriptor", None)):
             raise TypeError(f"{type(each).__name__} is no service: it has no GetDescriptor()")
 
-    class ServerReflection(module.ServerReflection):  # type: ignore[misc]
-        def ServerReflectionInfo(self, rpc_controller: Any, request: Any, done: Any) -> None:
-            served = services_of(given) if services is None else [*services, self]
-            response = module.ServerReflectionResponse(
-                valid_host=request.host, original_request=request
-            )
-            try:
-                _answer(request, response, [each.GetDescriptor() for each in served])
-            except LookupError as error:
-                response.error_response.error_code = Code.NOT_FOUND.value
-                response.error_response.error_message = str(error.args[0])
-            except ValueError as error:
-                response.error_response.error_code = Code.INVALID_ARGUMENT.value
-                response.error_response.error_message = str(error)
-            done(response)
+    def answer(self: Any, rpc_controller: Any, request: Any, done: Any) -> None:
+        served = services_of(given) if services is None else [*services, self]
+        response = module.ServerReflectionResponse(
+            valid_host=request.host, original_request=request
+        )
+        try:
+            _answer(request, response, [each.GetDescriptor() for each in served])
+        except LookupError as error:
+            response.error_response.error_code = Code.NOT_FOUND.value
+            response.error_response.error_message = str(error.args[0])
+        except ValueError as error:
+            response.error_response.error_code = Code.INVALID_ARGUMENT.value
+            response.error_response.error_message = str(error)
+        done(response)
 
-    return ServerReflection()
+    namespace = {"ServerReflectionInfo": answer, "__module__": __name__}
+    return type("ServerReflection", (module.ServerReflection,), namespace)()
 
 
 def _answer(request: Any, response: Any, services: list[Any]) -> None:
@@ -126,8 +126,8 @@ def _file_with(files: Iterable[FileDescriptor], symbol: str) -> FileDescriptor:
 def _file_extending(files: Iterable[FileDescriptor], name: str, number: int) -> FileDescriptor:
     for extension in _extensions(files, name):
         if extension.number == number:
-            found: FileDescriptor = extension.file
-            return found
+            file: FileDescriptor = extension.file
+            return file
     raise LookupError(f"{name} has no extension {number}")
 
 
@@ -147,7 +147,8 @@ def _extensions(files: Iterable[FileDescriptor], name: str) -> Iterator[Any]:
         if message.file.name not in among:
             continue
         known = True
-        extensions: Iterable[Any] = file.pool.FindAllExtensions(message)
+        pool: Any = file.pool
+        extensions: list[Any] = pool.FindAllExtensions(message)
         for extension in extensions:
             if extension.file.name in among:
                 yield extension

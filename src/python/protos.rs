@@ -19,12 +19,13 @@ fn as_bytes<'py>(py: Python<'py>, files: &[Bytes]) -> Vec<Bound<'py, PyBytes>> {
 ///
 /// Raises `callmethod.ProtoError`.
 #[pyfunction]
-pub(super) fn compile_protos<'py>(
-    py: Python<'py>,
+#[expect(clippy::needless_pass_by_value)] // they are made of Python's
+pub(super) fn compile_protos(
+    py: Python<'_>,
     paths: Vec<PathBuf>,
     includes: Vec<PathBuf>,
     comments: bool,
-) -> PyResult<(Vec<String>, Vec<Bound<'py, PyBytes>>)> {
+) -> PyResult<(Vec<String>, Vec<Bound<'_, PyBytes>>)> {
     match py.detach(|| schema::compile(&paths, &includes, comments)) {
         Ok(compiled) => Ok((compiled.names, as_bytes(py, &compiled.files))),
         Err(error) => Err(proto_error(py, error)?),
@@ -109,13 +110,13 @@ impl MessagePool {
     }
 
     /// JSON as a serialized message; `KeyError` for no type, `ValueError` for a wrong text.
-    fn from_json<'py>(
+    fn parse_json<'py>(
         &self,
         py: Python<'py>,
         message: &str,
         json: &str,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let body = self.pool.from_json(message, json).map_err(raised)?;
+        let body = self.pool.parse_json(message, json).map_err(raised)?;
         Ok(PyBytes::new(py, &body))
     }
 }

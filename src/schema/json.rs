@@ -32,7 +32,7 @@ impl MessagePool {
     /// # Errors
     /// No such type; the text is no JSON; it names a field that the type does not have, or has a
     /// value that the field cannot have; a required field is missing.
-    pub fn from_json(&self, name: &str, json: &str) -> Result<Vec<u8>, SchemaError> {
+    pub fn parse_json(&self, name: &str, json: &str) -> Result<Vec<u8>, SchemaError> {
         let refused = |reason: String| SchemaError::Json {
             message: name.to_owned(),
             reason,
@@ -93,7 +93,7 @@ mod tests {
 
     fn refused(json: &str) -> String {
         let pool = MessagePool::link(&game_files()).unwrap();
-        pool.from_json(MESSAGE, json).unwrap_err().to_string()
+        pool.parse_json(MESSAGE, json).unwrap_err().to_string()
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
     fn json_becomes_bytes() {
         let pool = MessagePool::link(&game_files()).unwrap();
         assert_eq!(
-            pool.from_json(MESSAGE, r#"{"message": "ada"}"#).unwrap(),
+            pool.parse_json(MESSAGE, r#"{"message": "ada"}"#).unwrap(),
             b"\n\x03ada"
         );
     }

@@ -223,3 +223,17 @@ def test_a_reader_that_has_had_enough(proto: str) -> None:
     )  # fmt: skip
     assert (ended.stdout, ended.stderr) == ('syntax = "proto2";\n', "")
     assert ended.returncode in {0, 141}
+
+
+def test_no_protobuf_is_needed(numbers, proto: str) -> None:
+    code = (
+        "import sys; sys.modules['google.protobuf'] = None\n"
+        "from callmethod.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    for source in (["--proto", proto], []):
+        words = ["call", numbers.address, TWICE, '{"value": 1}', *source]
+        ended = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (ended.stdout, ended.stderr) == ('{"value":"2"}\n', "")

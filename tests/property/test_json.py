@@ -93,7 +93,7 @@ class Both:
         return json.loads(text)
 
     def read_by_us(self, text: str) -> Any:
-        return self.type.FromString(self.pool.from_json(self.name, text))
+        return self.type.FromString(self.pool.parse_json(self.name, text))
 
     def read_by_them(self, text: str) -> Any:
         return json_format.Parse(text, self.type(), descriptor_pool=self.descriptors)

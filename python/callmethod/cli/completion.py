@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from typing import TYPE_CHECKING
 
@@ -28,19 +29,20 @@ def add(commands: arguments.Commands, parser: Callable[[], arguments.Parser]) ->
     """Add the command, for the command line of `parser`."""
     own = arguments.command(commands, "completion", "print a script for your shell", TEXT, EXAMPLES)
     own.add_argument("shell", choices=[*SHELLS])
-    own.set_defaults(run=lambda args: run(args, parser()))
+    own.set_defaults(run=functools.partial(run, parser))
 
 
-def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(parser: Callable[[], arguments.Parser], args: argparse.Namespace) -> int:
     """Print the script."""
-    sys.stdout.write(SHELLS[args.shell](parser))
+    sys.stdout.write(SHELLS[args.shell](parser()))
     return Exit.OK
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     for action in parser._actions:  # noqa: SLF001  (argparse has no other way to ask)
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            return dict(action.choices)
+            choices: dict[str, argparse.ArgumentParser] = action.choices
+            return choices
     return {}
 
 

@@ -131,8 +131,9 @@ class Decoding:
         timeout = frame.get("timeout")
         if timeout is not None:
             parts.append(f"timeout={timeout:g}s")
-        if frame.get("attachment"):
-            parts.append(f"attachment={frame['attachment']}")
+        attachment = frame.get("attachment", 0)
+        if attachment:
+            parts.append(f"attachment={attachment}")
         parts += [f"{key}={value!r}" for key, value in frame.get("metadata", {}).items()]
         parts.append(self._content(frame, method))
         return "  ".join(parts)
@@ -164,10 +165,11 @@ class Decoding:
         if "code" in frame:
             native = frame.get("native")
             number = "" if native is None else f" ({native})"
-            return self._style.bad(f"{frame['code']}{number}: {printable(frame['text'])}")
+            text = printable(frame.get("text", ""))
+            return self._style.bad(f"{frame['code']}{number}: {text}")
         if "fault" in frame:
             return self._style.bad(frame["fault"])
-        body = frame["body"]
+        body = frame.get("body", b"")
         if method is None:
             more = "..." if len(body) > SHOWN_BYTES else ""
             return f"{len(body)} bytes {body[:SHOWN_BYTES].hex()}{more}"

@@ -176,6 +176,6 @@ def to_bytes(pool: _core.MessagePool, message: str, json: str) -> bytes:
         Failure: it is none.
     """
     try:
-        return pool.from_json(message, json)
+        return pool.parse_json(message, json)
     except ValueError as error:
         raise Failure(Exit.JSON, f"the request is no {message}: {error}") from None

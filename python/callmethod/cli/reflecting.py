@@ -51,7 +51,7 @@ class Reflected:
         self._channel = channel
 
     def _ask(self, **question: str) -> dict[str, Any]:
-        body = _messages().from_json(REQUEST, json.dumps(question))
+        body = _messages().parse_json(REQUEST, json.dumps(question))
         try:
             answer = connecting.call(self._channel, METHOD, body)
         except Failure as failure:

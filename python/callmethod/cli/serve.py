@@ -153,7 +153,8 @@ def _server(args: argparse.Namespace, made: list[Any]) -> Any:
     else:
         served = server = Server(None, protocols=args.protocol, max_workers=args.threads)
         for each in made:
-            for service in each if isinstance(each, (list, tuple)) else [each]:
+            services: list[Any] = [*each] if isinstance(each, (list, tuple)) else [each]
+            for service in services:
                 served.add_service(service)
     if args.reflection:
         served.add_service(reflection.service(served))
