@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import gc
 import inspect
 import os
@@ -214,6 +215,15 @@ def test_names_that_clash() -> None:
     assert issubclass(stub, callmethod.stubs.Stub)
     assert made.keys.DESCRIPTOR.full_name == "fresh.keys"
     assert made.Empty.DESCRIPTOR.full_name == "fresh.Empty"
+
+
+def test_a_service_may_be_abstract() -> None:
+    class Mine(OURS.Numbers, abc.ABC):  # type: ignore[misc]
+        @abc.abstractmethod
+        def push(self, rpc_controller: Any, request: Any, done: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="abstract"):
+        Mine()
 
 
 def test_threads_get_the_same_classes() -> None:
