@@ -46,6 +46,7 @@ def test_the_page_on_typing_runs(child_env: dict[str, str], tmp_path: Path) -> N
     subprocess.run([sys.executable, str(script)], env=child_env, timeout=60, check=True)
 
 
+@pytest.mark.timeout(300)
 def test_the_page_on_service_classes_runs(child_env: dict[str, str], tmp_path: Path) -> None:
     made, pair, writing, typed = blocks("services.md")
     for code in (made, pair, writing):
@@ -66,7 +67,7 @@ def test_the_page_on_service_classes_runs(child_env: dict[str, str], tmp_path: P
         [sys.executable, "-m", "mypy", "--strict", "typed.py"],
         env=child_env | {"MYPYPATH": "typings"},
         cwd=tmp_path,
-        timeout=110,
+        timeout=280,
         check=True,
     )
 

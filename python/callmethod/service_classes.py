@@ -7,6 +7,7 @@ protobuf makes its own with.
 
 from __future__ import annotations
 
+import os
 import threading
 from importlib import import_module
 from types import ModuleType
@@ -138,7 +139,7 @@ def is_left_out(function: Any) -> bool:
 # By descriptor, and only as long as somebody keeps a class, which keeps its descriptor.
 _made: WeakValueDictionary[ServiceDescriptor, type[Service]] = WeakValueDictionary()
 _stubs: WeakValueDictionary[ServiceDescriptor, type[Stub]] = WeakValueDictionary()
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def _classes(descriptor: ServiceDescriptor, module: str) -> ServiceClasses:
@@ -174,18 +175,20 @@ def _service_class(descriptor: ServiceDescriptor, module: str) -> type[Service]:
         _check_method(method_descriptor, descriptor, "GetResponseClass")
         return responses[method_descriptor]
 
-    own = (CallMethod, GetRequestClass, GetResponseClass)
     # The methods first. protobuf lets one that is called GetDescriptor or the like hide its own, so
     # that no server can make anything of the service; here, that one method cannot be served.
     namespace: dict[str, Any] = {
-        method.name: _named(_left_out(method), descriptor.name, method)
+        method.name: _named(_left_out(method), method, descriptor.name)
         for method in descriptor.methods
     }
-    namespace |= {function.__name__: _named(function, descriptor.name, Service) for function in own}
+    for function in (GetDescriptor, CallMethod, GetRequestClass, GetResponseClass):
+        function.__qualname__ = f"{descriptor.name}.{function.__name__}"
+        function.__doc__ = getattr(Service, function.__name__).__doc__
+        namespace[function.__name__] = function
     namespace |= {
         "__module__": module,
         "__doc__": f"The service {descriptor.full_name}: to be subclassed.",
-        "GetDescriptor": staticmethod(_named(GetDescriptor, descriptor.name, Service)),
+        "GetDescriptor": staticmethod(GetDescriptor),
         "DESCRIPTOR": descriptor,
     }
     return type(descriptor.name, (Service,), namespace)
@@ -194,7 +197,7 @@ def _service_class(descriptor: ServiceDescriptor, module: str) -> type[Service]:
 def _stub_class(descriptor: ServiceDescriptor, service: type[Service]) -> type[Stub]:
     name = f"{descriptor.name}_Stub"
     namespace: dict[str, Any] = {
-        method.name: _named(_calling(method), name, method) for method in descriptor.methods
+        method.name: _named(_calling(method), method, name) for method in descriptor.methods
     }
     namespace |= {
         "__module__": service.__module__,
@@ -229,15 +232,13 @@ def _calling(method: MethodDescriptor) -> Callable[..., Any]:
     return calling
 
 
-def _named(function: Any, owner: str, like: Any) -> Any:
+def _named(function: Any, method: MethodDescriptor, owner: str) -> Any:
     """Give a function the name and the text that a traceback and `help()` should show."""
-    if like is Service:
-        function.__doc__ = getattr(Service, function.__name__).__doc__
-    else:
-        function.__name__ = like.name
-        takes, gives = like.input_type.full_name, like.output_type.full_name
-        function.__doc__ = f"Take a {takes}, give a {gives}."
-    function.__qualname__ = f"{owner}.{function.__name__}"
+    function.__name__ = method.name
+    function.__qualname__ = f"{owner}.{method.name}"
+    function.__doc__ = (
+        f"Take a {method.input_type.full_name}, give a {method.output_type.full_name}."
+    )
     return function
 
 
@@ -252,3 +253,12 @@ def _message_class(descriptor: Any) -> type[Message]:
         descriptor
     )
     return found
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    # Whoever held it is not here.
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -8,16 +8,13 @@ for annotations only.
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, overload
 
 from callmethod.service import RpcChannel
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from typing import Generic, overload
-
-    from typing_extensions import TypeVar
 
 __all__ = ["Awaited", "Blocking", "OneWay", "OneWayChannel", "Stub", "one_way"]
 
@@ -69,73 +66,79 @@ class AnyController(Protocol):
     def SetFailed(self, reason: str, /) -> object: ...
 
 
+_Request_contra = TypeVar("_Request_contra", contravariant=True)
+_Response_co = TypeVar("_Response_co", covariant=True)
+_Response = TypeVar("_Response")
+
+
+class BlockingMethod(Protocol[_Request_contra, _Response_co]):
+    """A method of a stub that blocks, or calls back."""
+
+    @overload
+    def __call__(
+        self,
+        rpc_controller: AnyController | None,
+        request: _Request_contra,
+        callback: None = None,
+    ) -> _Response_co: ...
+    @overload
+    def __call__(
+        self,
+        rpc_controller: AnyController | None,
+        request: _Request_contra,
+        callback: Callable[[_Response_co | None], object],
+    ) -> None: ...
+
+
+class AwaitedMethod(Protocol[_Request_contra, _Response]):
+    """A method of a stub that is awaited, or calls back."""
+
+    @overload
+    def __call__(
+        self,
+        rpc_controller: AnyController | None,
+        request: _Request_contra,
+        callback: None = None,
+    ) -> asyncio.Future[_Response]: ...
+    @overload
+    def __call__(
+        self,
+        rpc_controller: AnyController | None,
+        request: _Request_contra,
+        callback: Callable[[_Response | None], object],
+    ) -> None: ...
+
+
+class OneWayMethod(Protocol[_Request_contra]):
+    """A method of a stub whose calls have no answers; that they were sent is told."""
+
+    def __call__(
+        self,
+        rpc_controller: AnyController | None,
+        request: _Request_contra,
+        callback: Callable[[None], object] | None = None,
+    ) -> None: ...
+
+
+class Method(Protocol[_Request_contra, _Response]):
+    """A method in a stub class; how it is called on a stub is for the stub's face to say."""
+
+    @overload
+    def __get__(
+        self, stub: Stub[Blocking], owner: type[Any], /
+    ) -> BlockingMethod[_Request_contra, _Response]: ...
+    @overload
+    def __get__(
+        self, stub: Stub[Awaited], owner: type[Any], /
+    ) -> AwaitedMethod[_Request_contra, _Response]: ...
+    @overload
+    def __get__(self, stub: Stub[OneWay], owner: type[Any], /) -> OneWayMethod[_Request_contra]: ...
+
+
 if TYPE_CHECKING:
-    Face = TypeVar("Face", default=Blocking)
-    _Request_contra = TypeVar("_Request_contra", contravariant=True)
-    _Response_co = TypeVar("_Response_co", covariant=True)
-    _Awaited = TypeVar("_Awaited")
+    import typing_extensions
 
-    class BlockingMethod(Protocol[_Request_contra, _Response_co]):
-        """A method of a stub that blocks, or calls back."""
-
-        @overload
-        def __call__(
-            self,
-            rpc_controller: AnyController | None,
-            request: _Request_contra,
-            callback: None = None,
-        ) -> _Response_co: ...
-        @overload
-        def __call__(
-            self,
-            rpc_controller: AnyController | None,
-            request: _Request_contra,
-            callback: Callable[[_Response_co | None], object],
-        ) -> None: ...
-
-    class AwaitedMethod(Protocol[_Request_contra, _Awaited]):
-        """A method of a stub that is awaited, or calls back."""
-
-        @overload
-        def __call__(
-            self,
-            rpc_controller: AnyController | None,
-            request: _Request_contra,
-            callback: None = None,
-        ) -> asyncio.Future[_Awaited]: ...
-        @overload
-        def __call__(
-            self,
-            rpc_controller: AnyController | None,
-            request: _Request_contra,
-            callback: Callable[[_Awaited | None], object],
-        ) -> None: ...
-
-    class OneWayMethod(Protocol[_Request_contra]):
-        """A method of a stub whose calls have no answers; that they were sent is told."""
-
-        def __call__(
-            self,
-            rpc_controller: AnyController | None,
-            request: _Request_contra,
-            callback: Callable[[None], object] | None = None,
-        ) -> None: ...
-
-    class Method(Protocol[_Request_contra, _Awaited]):
-        """A method in a stub class; how it is called on a stub is for the stub's face to say."""
-
-        @overload
-        def __get__(
-            self, stub: Stub[Blocking], owner: type[Any], /
-        ) -> BlockingMethod[_Request_contra, _Awaited]: ...
-        @overload
-        def __get__(
-            self, stub: Stub[Awaited], owner: type[Any], /
-        ) -> AwaitedMethod[_Request_contra, _Awaited]: ...
-        @overload
-        def __get__(
-            self, stub: Stub[OneWay], owner: type[Any], /
-        ) -> OneWayMethod[_Request_contra]: ...
+    Face = typing_extensions.TypeVar("Face", default=Blocking)
 
     class Stub(Generic[Face]):
         """Calls the methods of a service through a channel, which is all it has.
@@ -149,6 +152,7 @@ if TYPE_CHECKING:
         def __init__(self, rpc_channel: AnyChannel) -> None: ...
 
 else:
+    Face = TypeVar("Face")
 
     class Stub:
         """What the stubs that callmethod makes have in common."""

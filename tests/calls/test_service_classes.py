@@ -20,6 +20,7 @@ SUITE = ["service/test_calls.py", "service/test_handlers.py", "service/test_push
 SUITE += ["calls/test_faces.py"]
 
 
+@pytest.mark.timeout(300)
 def test_the_suite_passes_with_callmethods_classes() -> None:
     """The tests that otherwise run with protobuf's; this runs them with ours in their place."""
     if os.environ.get("CALLMETHOD_SERVICE_CLASSES") == "callmethod":
@@ -31,7 +32,7 @@ def test_the_suite_passes_with_callmethods_classes() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

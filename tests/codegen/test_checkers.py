@@ -26,6 +26,9 @@ write_stubs(f"odd.{name}_pb2" for name in ("base", "relay", "with_dash", "generi
 """
 
 
+pytestmark = pytest.mark.timeout(300)
+
+
 @pytest.fixture(scope="module")
 def typed(generate: Callable[[str], Path], run_there: Callable[[Path, str], str]) -> Path:
     """A folder with all that is generated, and the code that uses it."""
@@ -42,7 +45,7 @@ def check(command: list[str], folder: Path) -> None:
         env=os.environ | {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import abc
 import gc
 import inspect
+import os
+import signal
+import threading
+import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,6 +19,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 import callmethod
 import testing_pb2
 import testing_plain_pb2
+from callmethod import service_classes
 from callmethod.stubs import OneWay, one_way
 from testing_pb2 import Number
 
@@ -211,11 +217,44 @@ def test_names_that_clash() -> None:
     assert made.Empty.DESCRIPTOR.full_name == "fresh.Empty"
 
 
+def test_a_service_may_be_abstract() -> None:
+    class Mine(OURS.Numbers, abc.ABC):  # type: ignore[misc]
+        @abc.abstractmethod
+        def push(self, rpc_controller: Any, request: Any, done: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="abstract"):
+        Mine()
+
+
 def test_threads_get_the_same_classes() -> None:
     file = new_file(Plain=["echo"])
     with ThreadPoolExecutor(8) as threads:
         all_made = list(threads.map(lambda _: callmethod.services(file).Plain_Stub, range(64)))
     assert len(set(all_made)) == 1
+
+
+def test_a_child_of_a_fork_can_make_classes_whoever_held_the_lock() -> None:
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with service_classes._lock:
+            held.set()
+            let_go.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python 3.12: a fork beside threads
+        child = os.fork()
+    if not child:
+        signal.alarm(5)
+        callmethod.services(new_file(Plain=["echo"]))
+        os._exit(7)
+    _, status = os.waitpid(child, 0)
+    let_go.set()
+    thread.join(10)
+    assert os.waitstatus_to_exitcode(status) == 7
 
 
 def test_classes_go_when_nobody_keeps_them() -> None:
