@@ -52,7 +52,7 @@ def service(of: Server | aio.Server | Iterable[Any]) -> Any:
         if not callable(getattr(each, "GetDescriptor", None)):
             raise TypeError(f"{type(each).__name__} is no service: it has no GetDescriptor()")
 
-    def answer(self: Any, rpc_controller: Any, request: Any, done: Any) -> None:
+    def answer(self: Any, _controller: Any, request: Any, done: Any) -> None:
         served = services_of(given) if services is None else [*services, self]
         response = module.ServerReflectionResponse(
             valid_host=request.host, original_request=request
