@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import google.protobuf
 import pytest
 from google.protobuf import descriptor_pool
 
@@ -185,6 +186,8 @@ class TestMistakes:
         assert (error.file, error.line) == ("b.proto", 1)
 
     def test_what_only_protobuf_refuses(self, written: Callable[..., Path]) -> None:
+        if google.protobuf.__version__.startswith("4."):
+            pytest.skip("protobuf 4.25 takes it")
         text = 'syntax = "proto2"; enum E { A = 1; } message M { map<int32, E> es = 1; }'
         assert str(refused(written("a.proto", text))).startswith("a.proto: protobuf refuses it: ")
 

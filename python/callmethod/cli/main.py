@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import sys
 import traceback
 from typing import TYPE_CHECKING
 
+import callmethod
 from callmethod.cli import bench, call, completion, decode, listing, serve, stubs
 from callmethod.cli.arguments import Parser
 from callmethod.cli.failure import EXIT_CODES, Exit, Failure
@@ -27,7 +27,7 @@ come from .proto files, modules, descriptor sets, or from a server that has refl
 def parser() -> Parser:
     """Return the parser of the whole command line."""
     made = Parser(prog="callmethod", description=TEXT, epilog=EXIT_CODES)
-    made.add_argument("--version", action="version", version=f"callmethod {_version()}")
+    made.add_argument("--version", action="version", version=f"callmethod {callmethod.__version__}")
     made.add_argument(
         "--traceback", action="store_true", help="of a mistake, show where it happened"
     )
@@ -36,10 +36,6 @@ def parser() -> Parser:
         module.add(commands)
     completion.add(commands, parser)
     return made
-
-
-def _version() -> str:
-    return importlib.metadata.version("callmethod")
 
 
 def main(words: Sequence[str] | None = None) -> int:
