@@ -12,7 +12,7 @@ use prost_reflect::{
 };
 use prost_types::source_code_info::Location;
 
-use options::{inline, statements};
+use options::{explicit_json_name, inline, statements};
 
 /// What `name` stands for: the full name of a message, enum, service, method or extension, or the
 /// name of a file.
@@ -391,23 +391,6 @@ impl Text {
 fn comment(location: &Location) -> Option<(Vec<i32>, String)> {
     let text = location.leading_comments.as_deref()?;
     Some((location.path.clone(), text.trim_end().to_owned()))
-}
-
-/// A JSON name that is not the one which the field has by itself.
-fn explicit_json_name<'a>(name: &str, json: &'a str) -> Option<&'a str> {
-    let mut usual = String::new();
-    let mut upper = false;
-    for letter in name.chars() {
-        if letter == '_' {
-            upper = true;
-        } else if upper {
-            usual.push(letter.to_ascii_uppercase());
-            upper = false;
-        } else {
-            usual.push(letter);
-        }
-    }
-    (!json.is_empty() && json != usual).then_some(json)
 }
 
 #[cfg(test)]

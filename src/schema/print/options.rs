@@ -90,3 +90,20 @@ fn quoted(bytes: &[u8]) -> String {
         _ => format!("\"{}\"", bytes.escape_ascii()),
     }
 }
+
+/// A JSON name that is not the one which the field has by itself.
+pub(super) fn explicit_json_name<'a>(name: &str, json: &'a str) -> Option<&'a str> {
+    let mut usual = String::new();
+    let mut upper = false;
+    for letter in name.chars() {
+        if letter == '_' {
+            upper = true;
+        } else if upper {
+            usual.push(letter.to_ascii_uppercase());
+            upper = false;
+        } else {
+            usual.push(letter);
+        }
+    }
+    (!json.is_empty() && json != usual).then_some(json)
+}
