@@ -1,11 +1,13 @@
 """What all tests share: where the generated modules lie, and the peers that a test takes down.
 
 `make proto` writes the generated modules to `build/proto`; `CALLMETHOD_PROTO_DIR` names another
-folder. Tests run in importlib mode, so helpers are fixtures here and not a module beside them.
+folder. `CALLMETHOD_SERVICE_CLASSES=callmethod` puts our own service classes in the place of
+protobuf's. Tests run in importlib mode, so helpers are fixtures here and not a module beside them.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import socket
@@ -33,6 +35,14 @@ PROTO_DIR = Path(
 if not (PROTO_DIR / "game_service_pb2.py").is_file():
     pytest.exit(f"no generated modules in {PROTO_DIR}: run `make proto` first", returncode=4)
 sys.path.insert(0, str(PROTO_DIR))
+
+# The suite on our own service and stub classes instead of protobuf's: test_service_classes.py has
+# part of it run so.
+if os.environ.get("CALLMETHOD_SERVICE_CLASSES") == "callmethod":
+    for name in ("client_service_pb2", "echo_pb2", "game_service_pb2", "testing_pb2"):
+        module = importlib.import_module(name)
+        made = callmethod.services(module)
+        vars(module).update({name: made[name] for name in made})
 
 # No database: the working tree stays clean, and what failed is printed as a blob to paste.
 settings.register_profile("fast", max_examples=60, deadline=None, database=None, print_blob=True)

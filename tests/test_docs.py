@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -65,7 +67,76 @@ def test_the_page_on_tls_runs(child_env: dict[str, str], tmp_path: Path) -> None
     assert done.stdout == "welcome ada, ('spiffe://example.org/blue',)\n"
 
 
+@pytest.mark.timeout(300)
+def test_the_page_on_service_classes_runs(child_env: dict[str, str], tmp_path: Path) -> None:
+    made, pair, writing, typed = blocks("services.md")
+    for code in (made, pair, writing):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=child_env,
+            cwd=tmp_path,
+            timeout=60,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout == ("welcome ada\n" if code is made else "")
+    if importlib.util.find_spec("mypy") is None:
+        pytest.skip("mypy is not installed")
+    (tmp_path / "typed.py").write_text(typed, encoding="utf-8")
+    subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "typed.py"],
+        env=child_env | {"MYPYPATH": "typings"},
+        cwd=tmp_path,
+        timeout=280,
+        check=True,
+    )
+
+
 @pytest.mark.parametrize("page", sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")))
 def test_every_block_is_python(page: str) -> None:
     for block in blocks(page):
         compile(block, page, "exec")
+
+
+def test_the_page_on_loading_runs(child_env: dict[str, str], tmp_path: Path) -> None:
+    for block in blocks("loading.md"):
+        script = tmp_path / "loading.py"
+        script.write_text(block, encoding="utf-8")
+        subprocess.run(
+            [sys.executable, str(script)], env=child_env, cwd=tmp_path, timeout=60, check=True
+        )
+
+
+def test_the_newcomers_path(tmp_path: Path) -> None:
+    page = (DOCS / "command_line.md").read_text(encoding="utf-8")
+    part = page.partition("## From nothing")[2].partition("\n## ")[0]
+    texts = dict(re.findall(r"```(proto|python)\n(.*?)```", part, re.DOTALL))
+    (tmp_path / "greeter.proto").write_text(texts["proto"], encoding="utf-8")
+    (tmp_path / "greeter.py").write_text(texts["python"], encoding="utf-8")
+    served, called = re.findall(r"```console\n(.*?)```", part, re.DOTALL)
+
+    def words(line: str) -> list[str]:
+        program, *rest = shlex.split(line.removeprefix("$ "))
+        assert program == "callmethod"
+        return [sys.executable, "-m", "callmethod", *rest]
+
+    command, line = served.splitlines()
+    with subprocess.Popen(
+        [*words(command), "--bind", "127.0.0.1:0"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline().rstrip("\n")
+            address = re.search(r"[\d.]+:\d+", said)[0]
+            assert said == line.replace("127.0.0.1:8000", address)
+            for session in called.split("$ ")[1:]:
+                command, _, answer = session.partition("\n")
+                ended = subprocess.run(
+                    words(command.replace("127.0.0.1:8000", address)),
+                    cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+                )  # fmt: skip
+                assert (ended.stdout, ended.stderr) == (answer, "")
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 0

@@ -1,7 +1,7 @@
 //! `PRPC`, size of meta and body, size of the meta, both big endian; then the meta and the body.
 
 use crate::connection::Cut;
-use crate::shared::meta::{Value, fields, low_bits};
+use _core::load::meta::{Value, fields, low_bits};
 
 const HEADER: usize = 12;
 const LONGEST_FRAME: usize = 64 << 20;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use mio::net::TcpStream;
 
-use crate::shared::buffer::{Filled, ReadBuffer};
+use _core::load::buffer::{Filled, ReadBuffer};
 
 /// Answers above this are written from where the call was read, without a copy.
 const SMALL: usize = 16 * 1024;
@@ -43,7 +43,7 @@ impl Connection {
     pub(crate) fn new(stream: TcpStream) -> Self {
         Self {
             stream,
-            input: ReadBuffer::new(),
+            input: ReadBuffer::default(),
             output: Vec::new(),
             written: 0,
         }

@@ -8,7 +8,7 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::connection::{Answer, Connection, Turn};
-use crate::shared::ready::Ready;
+use _core::load::ready::Ready;
 
 const LISTENER: Token = Token(usize::MAX);
 const EVENTS: usize = 1024;
@@ -47,7 +47,7 @@ impl Server {
         let mut events = Events::with_capacity(EVENTS);
         let started = Instant::now();
         while started.elapsed() < seconds {
-            let patience = if self.ready.len() == 0 {
+            let patience = if self.ready.is_empty() {
                 TICK
             } else {
                 Duration::ZERO

@@ -1,9 +1,7 @@
 //! A load generator for the framed protocols.
 //!
-//! One thread keeps so many calls in flight on so many connections, sends the next one when an
-//! answer has come, looks at every answer, and prints one line of JSON. It is to be so much faster
-//! than what it measures that its own time does not show: frames are encoded beforehand, whatever
-//! one read brings is answered with one write, and nothing is allocated for a call.
+//! It makes the calls of `_core::load`, looks at every answer, which must be an echo, and prints
+//! one line of JSON.
 //!
 //! It exits with 1 when an answer was wrong, missing, or for nobody; 2 for a wrong option.
 #![allow(
@@ -16,21 +14,19 @@
     reason = "nanoseconds of an hour, and sizes that were held against a limit"
 )]
 
-mod baidu_std;
-mod connection;
-mod drive;
-mod indexed;
-mod measure;
+mod line;
 mod options;
 #[path = "../shared/mod.rs"]
 mod shared;
 mod thrift;
-mod wire;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use drive::Finished;
+use _core::load::baidu_std::BaiduStd;
+use _core::load::indexed::Indexed;
+use _core::load::wire::Wire;
+use _core::load::{Finished, drive};
 use options::{Options, Protocol};
 
 fn main() -> ExitCode {
@@ -44,7 +40,7 @@ fn main() -> ExitCode {
     match run(&options) {
         Ok(finished) => {
             // Nobody to tell when the reader has gone.
-            let _ = writeln!(io::stdout(), "{}", finished.line);
+            let _ = writeln!(io::stdout(), "{}", line::of(&finished.report, &options));
             std::thread::sleep(options.hold);
             ExitCode::SUCCESS
         }
@@ -59,22 +55,23 @@ fn run(options: &Options) -> Result<Finished, String> {
     if let Some(cpu) = options.pin {
         shared::pin::pin(cpu).map_err(|error| format!("--pin {cpu}: {error}"))?;
     }
-    let payload = wire::payload_of(options.size);
+    let payload = line::payload_of(options.size);
     let body = match options.protocol {
         Protocol::Thrift => thrift::body_of(&payload)?,
-        _ => wire::message_of(&payload),
+        _ => line::message_of(&payload),
     };
     match options.protocol {
-        Protocol::Indexed => {
-            let wire = indexed::Indexed::new(options.index, &body)?;
-            drive::drive(&wire, &body, options)
-        }
+        Protocol::Indexed => measured(&Indexed::new(options.index, &body)?, &body, options),
         Protocol::BaiduStd => {
-            let wire = baidu_std::BaiduStd::new(&options.service, &options.method, &body)?;
-            drive::drive(&wire, &body, options)
+            let wire = BaiduStd::new(&options.service, &options.method, &body)?;
+            measured(&wire, &body, options)
         }
-        Protocol::Thrift => drive::drive(&thrift::Thrift::new(&body)?, &body, options),
+        Protocol::Thrift => measured(&thrift::Thrift::new(&body)?, &body, options),
     }
+}
+
+fn measured<W: Wire>(wire: &W, body: &[u8], options: &Options) -> Result<Finished, String> {
+    drive(wire, body, &options.plan, &mut |_| true)
 }
 
 fn complain(text: &str) {

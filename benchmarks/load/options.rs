@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use _core::load::{Expects, MOST_IN_FLIGHT, Plan};
+
 pub(crate) const USAGE: &str = "\
 usage: load --connect HOST:PORT [options]
   --protocol NAME                indexed (length 4, id 4, index 2, replies by id),
@@ -21,8 +23,6 @@ usage: load --connect HOST:PORT [options]
   --pin CPU                      run on this CPU alone                             [anywhere]
   --mode closed                  the next call when an answer has come; the only one";
 
-/// Ids have ten bits for the slot, and `baidu_std` sets eight slots aside.
-const MOST_IN_FLIGHT: usize = 1000;
 const MOST_CONNECTIONS: usize = 60_000;
 const LONGEST: f64 = 3600.0;
 
@@ -35,16 +35,10 @@ pub(crate) enum Protocol {
 
 #[derive(Debug)]
 pub(crate) struct Options {
-    pub(crate) connect: SocketAddr,
+    pub(crate) plan: Plan,
     pub(crate) protocol: Protocol,
-    pub(crate) connections: usize,
-    pub(crate) in_flight: usize,
     pub(crate) size: usize,
-    pub(crate) seconds: Duration,
-    pub(crate) warmup: Duration,
-    pub(crate) calls: u64,
     pub(crate) hold: Duration,
-    pub(crate) stall: Duration,
     pub(crate) index: u16,
     pub(crate) service: String,
     pub(crate) method: String,
@@ -55,16 +49,19 @@ impl Options {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut connect = None;
         let mut options = Self {
-            connect: SocketAddr::from(([127, 0, 0, 1], 0)),
+            plan: Plan {
+                connect: SocketAddr::from(([127, 0, 0, 1], 0)),
+                connections: 1,
+                in_flight: 1,
+                measured: Duration::from_secs(1),
+                warmup: Duration::from_millis(200),
+                calls: u64::MAX,
+                stall: Duration::from_secs(10),
+                expects: Expects::Echo,
+            },
             protocol: Protocol::Indexed,
-            connections: 1,
-            in_flight: 1,
             size: 16,
-            seconds: Duration::from_secs(1),
-            warmup: Duration::from_millis(200),
-            calls: u64::MAX,
             hold: Duration::ZERO,
-            stall: Duration::from_secs(10),
             index: 0,
             service: "bench.Echo".to_owned(),
             method: "echo".to_owned(),
@@ -76,15 +73,15 @@ impl Options {
                 "--connect" => connect = Some(number(&name, &value)?),
                 "--protocol" => options.protocol = protocol(&value)?,
                 "--connections" => {
-                    options.connections = count(&name, &value, MOST_CONNECTIONS)?;
+                    options.plan.connections = count(&name, &value, MOST_CONNECTIONS)?;
                 }
-                "--in-flight" => options.in_flight = count(&name, &value, MOST_IN_FLIGHT)?,
+                "--in-flight" => options.plan.in_flight = count(&name, &value, MOST_IN_FLIGHT)?,
                 "--size" => options.size = number(&name, &value)?,
-                "--seconds" => options.seconds = seconds(&name, &value)?,
-                "--warmup" => options.warmup = seconds(&name, &value)?,
-                "--calls" => options.calls = number(&name, &value)?,
+                "--seconds" => options.plan.measured = seconds(&name, &value)?,
+                "--warmup" => options.plan.warmup = seconds(&name, &value)?,
+                "--calls" => options.plan.calls = number(&name, &value)?,
                 "--hold" => options.hold = seconds(&name, &value)?,
-                "--stall" => options.stall = seconds(&name, &value)?,
+                "--stall" => options.plan.stall = seconds(&name, &value)?,
                 "--index" => options.index = number(&name, &value)?,
                 "--service" => options.service = value,
                 "--method" => options.method = value,
@@ -93,7 +90,7 @@ impl Options {
                 _ => return Err(format!("unknown option {name} {value}")),
             }
         }
-        options.connect = connect.ok_or("--connect is missing")?;
+        options.plan.connect = connect.ok_or("--connect is missing")?;
         Ok(options)
     }
 }

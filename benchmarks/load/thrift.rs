@@ -3,7 +3,7 @@
 //! `[length u32][80 01 00 01][name][sequence number i32]`, then a struct with the argument as field
 //! 1; in an answer 2 in place of the last 1, and the result as field 0. All big endian.
 
-use crate::wire::{Cut, SLOT_BITS, Wire, checked, word};
+use _core::load::wire::{Cut, SLOT_BITS, Wire, checked, word};
 
 const LENGTH: usize = 4;
 const CALL: [u8; 4] = [0x80, 1, 0, 1];
@@ -75,7 +75,7 @@ impl Wire for Thrift {
         match (frame.get(ID_AT..ID_AT + 4), frame.get(ID_AT + 4..HEAD)) {
             (Some(&[a, b, c, d]), Some(result)) if begins && result == RESULT => Ok(Cut::Whole {
                 id: u32::from_be_bytes([a, b, c, d]).into(),
-                body: &frame[HEAD..],
+                outcome: Ok(&frame[HEAD..]),
                 length,
             }),
             _ => Err(format!(

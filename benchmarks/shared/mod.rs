@@ -1,6 +1,3 @@
-//! What the load generator and the echo server have in common.
+//! What the load generator and the echo server have in common, beside what is in `_core::load`.
 
-pub(crate) mod buffer;
-pub(crate) mod meta;
 pub(crate) mod pin;
-pub(crate) mod ready;

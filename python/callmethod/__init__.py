@@ -4,17 +4,19 @@
 the `RpcChannel` that their stubs want; framing, networking and dispatch are done in Rust.
 """
 
-from callmethod import aio, service, testing
+from callmethod import aio, reflection, service, stubs, testing
 from callmethod._authentication import AuthContext
 from callmethod.channel import Channel
 from callmethod.codec import Frame, IndexedCodec
 from callmethod.controller import Controller, ServerController
-from callmethod.errors import Code, Disconnect, RpcError, RpcException, WireError
+from callmethod.errors import Code, Disconnect, ProtoError, RpcError, RpcException, WireError
+from callmethod.loading import Loaded, load
 from callmethod.options import ChannelOptions, ServerOptions
 from callmethod.peer_channel import PeerChannel
 from callmethod.protocols import BaiduStd, Hulu, Indexed, Protocol, Sofa
 from callmethod.schema import MethodTable
 from callmethod.server import Server, StopSummary
+from callmethod.service_classes import ServiceClasses, Services, services
 from callmethod.stats import Stats
 from callmethod.tls import Certificate, ClientTls, ServerTls, TlsInfo
 from callmethod.workers import ServeSummary, serve
@@ -35,8 +37,10 @@ __all__ = [
     "Hulu",
     "Indexed",
     "IndexedCodec",
+    "Loaded",
     "MethodTable",
     "PeerChannel",
+    "ProtoError",
     "Protocol",
     "RpcError",
     "RpcException",
@@ -45,6 +49,8 @@ __all__ = [
     "ServerController",
     "ServerOptions",
     "ServerTls",
+    "ServiceClasses",
+    "Services",
     "Sofa",
     "Stats",
     "StopSummary",
@@ -52,7 +58,11 @@ __all__ = [
     "WireError",
     "__version__",
     "aio",
+    "load",
+    "reflection",
     "serve",
     "service",
+    "services",
+    "stubs",
     "testing",
 ]

@@ -8,13 +8,15 @@ from weakref import WeakKeyDictionary
 
 from callmethod import _core
 from callmethod.schema import MethodTable
+from callmethod.service_classes import is_left_out
+from callmethod.stubs import Stub
 
 if TYPE_CHECKING:
     from callmethod._core import _BoundParts, _ParserParts
     from callmethod.protocols import Indexed
 
 REFLECTION = "google.protobuf.service_reflection"
-"""The module whose functions stand in generated classes."""
+"""The module whose functions stand in the classes that protobuf makes."""
 
 _tables: WeakKeyDictionary[type, MethodTable] = WeakKeyDictionary()
 
@@ -28,7 +30,7 @@ def check_service(service: Any, *, or_else: str = "") -> None:
         name = service.__name__
         raise TypeError(f"{name} is a class; pass an instance, {name}(){or_else}")
     kind: type[Any] = service.__class__
-    if type(kind).__name__ == "GeneratedServiceStubType":
+    if isinstance(service, Stub) or type(kind).__name__ == "GeneratedServiceStubType":
         raise TypeError(
             f"{kind.__name__} is a stub, which calls; pass an object of the service class, "
             "which is called"
@@ -96,7 +98,7 @@ def parser_of(message_class: Any) -> _ParserParts:
 def _is_reflected(function: Any) -> bool:
     """Say whether a method is the generated class's own."""
     function = getattr(function, "__func__", function)
-    return getattr(function, "__module__", None) == REFLECTION
+    return is_left_out(function) or getattr(function, "__module__", None) == REFLECTION
 
 
 def _handler(service: Any, name: str) -> Any:

@@ -2,11 +2,13 @@
 from asyncio import AbstractEventLoop, Future, Task
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
-from typing import Any, Final, TypeAlias, TypedDict, final
+from os import PathLike
+from typing import Any, Final, Literal, TypeAlias, TypedDict, final
 from typing import Protocol as _Protocol
 
 from typing_extensions import Self, disjoint_base
 
+from callmethod.cli.bench import Plan
 from callmethod.controller import Checksum, Compression
 from callmethod.errors import RpcError
 from callmethod.options import ChannelOptions, ServerOptions
@@ -26,9 +28,11 @@ __all__ = [
     "Coroutine",
     "Delivery",
     "Done",
+    "FrameReader",
     "IndexedCodec",
     "Link",
     "Mailbox",
+    "MessagePool",
     "Method",
     "MethodTable",
     "Process",
@@ -39,7 +43,10 @@ __all__ = [
     "check_client_tls",
     "check_server_tls",
     "close_gate",
+    "compile_protos",
+    "generate_load",
     "listen",
+    "split_set",
     "traits",
 ]
 
@@ -50,7 +57,28 @@ _Bytes: TypeAlias = bytes | bytearray | memoryview
 def check_client_tls(options: ClientTls) -> None: ...
 def check_server_tls(options: ServerTls) -> None: ...
 def close_gate() -> None: ...
+def compile_protos(
+    paths: Sequence[str | PathLike[str]], includes: Sequence[str | PathLike[str]], comments: bool
+) -> tuple[list[str], list[bytes]]: ...
+
+class _LoadReport(TypedDict):
+    calls: int
+    failures: dict[str, int]
+    seconds: float
+    cpu_seconds: float | None
+    quantiles_us: list[tuple[float, float]]
+    mean_us: float
+    max_us: float
+
+def generate_load(
+    protocol: str,
+    method: tuple[str, str, int],
+    body: bytes,
+    plan: Plan,
+    watch: Callable[[float | None, int, int], object],
+) -> _LoadReport: ...
 def listen(bind: str | int) -> tuple[int, str]: ...
+def split_set(set: bytes) -> list[bytes]: ...
 def traits(protocol: Protocol) -> tuple[bool, bool, bool, bool, bool]: ...
 
 @disjoint_base
@@ -78,6 +106,46 @@ class MethodTable:
     def index(self, name: str) -> int: ...
     def request_json(self, index: int, body: bytes) -> str: ...
     def response_json(self, index: int, body: bytes) -> str: ...
+
+class _AnyFrame(TypedDict):
+    kind: Literal["call", "reply"]
+    offset: int
+    length: int
+
+class _Frame(_AnyFrame, total=False):
+    index: int
+    service: str
+    method: str
+    id: int | None
+    timeout: float | None
+    body: bytes
+    fault: str
+    code: str
+    text: str
+    native: int | None
+    attachment: int
+    metadata: dict[str, str]
+
+@final
+class FrameReader:
+    def __new__(cls, protocol: Protocol, reads: str) -> Self: ...
+    def feed(self, data: bytes) -> tuple[list[_Frame], str | None]: ...
+    def end(self) -> str | None: ...
+
+# name, input type, output type, client streaming, server streaming
+_Rpc: TypeAlias = tuple[str, str, str, bool, bool]
+
+@final
+class MessagePool:
+    def __new__(cls, files: Sequence[bytes]) -> Self: ...
+    @property
+    def files(self) -> list[str]: ...
+    @property
+    def services(self) -> list[tuple[str, str]]: ...
+    def methods(self, service: str) -> list[_Rpc]: ...
+    def describe(self, name: str) -> str: ...
+    def to_json(self, message: str, body: bytes) -> str: ...
+    def parse_json(self, message: str, json: str) -> bytes: ...
 
 @final
 class Process:

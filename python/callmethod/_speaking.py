@@ -18,6 +18,9 @@ from callmethod.protocols import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+REFLECTION = "grpc.reflection.v1.ServerReflection"
+"""The service that tells what the others are: who calls it names it."""
+
 
 def spoken(
     protocols: Sequence[Protocol] | None, *, credentials: bool, sniffed: bool
@@ -61,21 +64,21 @@ def nameless_service(
     if not indexed:
         return None
     (protocol,) = indexed
-    if protocol.service is None:
-        if len(services) + factories > 1:
+    names = [service.GetDescriptor().full_name for service in services]
+    name = protocol.service
+    if name is None:
+        meant = [name for name in names if name != REFLECTION]
+        if len(meant) == 1 and len(names) > 1 and not factories:
+            (name,) = meant
+        elif len(services) + factories > 1:
             raise ValueError(
                 "the indexed protocol serves one service; name it by Indexed(service=...), or "
                 "leave the protocol out: protocols=[callmethod.BaiduStd()]"
             )
-        means = services
-    else:
-        means = [
-            service for service in services if service.GetDescriptor().full_name == protocol.service
-        ]
-        # What a factory makes is known when it has made it.
-        if not means and not factories:
-            names = [service.GetDescriptor().full_name for service in services]
-            raise ValueError(f"Indexed(service={protocol.service!r}): there are only {names}")
+    means = [service for service in services if name in {None, service.GetDescriptor().full_name}]
+    # What a factory makes is known when it has made it.
+    if not means and not factories:
+        raise ValueError(f"Indexed(service={name!r}): there are only {names}")
     for service in means:
         check_width(table_of(service), protocol)
-    return protocol.service
+    return name

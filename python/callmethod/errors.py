@@ -5,6 +5,7 @@
     |   +-- RpcError          a call failed: code, text, peer
     +-- ValueError
         +-- WireError         a peer's bytes are no frames: reason, frames
+        +-- ProtoError        a .proto file is wrong: reason, file, line, column, source
 
 All of them can be pickled.
 """
@@ -20,7 +21,7 @@ from callmethod.service import RpcException
 if TYPE_CHECKING:
     from callmethod.codec import Frame
 
-__all__ = ["Code", "Disconnect", "RpcError", "RpcException", "WireError"]
+__all__ = ["Code", "Disconnect", "ProtoError", "RpcError", "RpcException", "WireError"]
 
 
 class Code(enum.Enum):
@@ -122,6 +123,47 @@ class WireError(ValueError):
     def __str__(self) -> str:
         """Return what was wrong, with the number and the limit."""
         return self.text
+
+
+class ProtoError(ValueError):
+    """A `.proto` file was not compiled. `str()` of it shows the place and the line.
+
+    Attributes:
+        reason: what is wrong.
+        file: the file as an `import` names it; None where no file is to blame.
+        line: counted from 1; None where it is about no place.
+        column: in characters, counted from 1.
+        source: the line as it stands in the file.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        file: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        source: str | None = None,
+    ) -> None:
+        """Refuse a file."""
+        super().__init__(reason, file, line, column, source)
+        self.reason = reason
+        self.file = file
+        self.line = line
+        self.column = column
+        self.source = source
+
+    def __str__(self) -> str:
+        """Return place and reason, and the line with a mark under the place."""
+        if self.file is None:
+            return self.reason
+        if self.line is None or self.column is None or self.source is None:
+            return f"{self.file}: {self.reason}"
+        # Tabs stay what they are, so that the mark stands below what it means.
+        before = "".join(c if c == "\t" else " " for c in self.source[: self.column - 1])
+        return (
+            f"{self.file}:{self.line}:{self.column}: {self.reason}\n"
+            f"    {self.source}\n    {before}^"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,11 +27,11 @@ class MethodTable(_core.MethodTable):
         except AttributeError:
             kind = type(service_descriptor).__name__
             raise TypeError(f"a ServiceDescriptor is needed, not {kind}") from None
-        return super().__new__(cls, name, _files(file))
+        return super().__new__(cls, name, [*files_of(file).values()])
 
 
-def _files(file: Any) -> list[bytes]:
-    """Return a file and all it imports, serialized, imported ones first."""
+def files_of(file: Any) -> dict[str, bytes]:
+    """Return a file and all it imports, serialized, by their names, imported ones first."""
     found: dict[str, bytes] = {}
 
     def visit(file: Any) -> None:
@@ -42,4 +42,4 @@ def _files(file: Any) -> list[bytes]:
         found[file.name] = file.serialized_pb
 
     visit(file)
-    return list(found.values())
+    return found

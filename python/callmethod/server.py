@@ -320,6 +320,11 @@ def core_of(server: Server) -> _core.Server:
     return running.core
 
 
+def services_of(server: Server) -> list[Any]:
+    """Return the services that were added, but for those that factories make."""
+    return [*server._services]
+
+
 def hurry(server: Server) -> None:
     """Cut everything; the stop that follows waits for nobody."""
     if server._running is not None:

@@ -22,6 +22,7 @@ macro_rules! imported {
 imported! {
     rpc_error: PyAny = "callmethod.errors", "from_core";
     describe: PyAny = "callmethod.errors", "to_core";
+    proto_error: PyType = "callmethod.errors", "ProtoError";
     peer_channel: PyType = "callmethod.peer_channel", "PeerChannel";
     deadline: PyAny = "callmethod._deadline", "deadline";
     seen_as: PyType = "callmethod.controller", "SeenAs";

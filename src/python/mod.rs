@@ -13,11 +13,13 @@ mod enclosed;
 mod enter;
 mod errors;
 mod fd;
+mod frames;
 mod handling;
 mod imports;
 mod invoker;
 mod link;
 mod listening;
+mod load;
 mod mailbox;
 mod message;
 mod method;
@@ -25,6 +27,7 @@ mod options;
 mod outgoing;
 mod plain;
 mod process;
+mod protos;
 mod schema;
 mod server;
 mod servicing;
@@ -60,9 +63,13 @@ mod _core {
     #[pymodule_export]
     use super::coroutine::Coroutine;
     #[pymodule_export]
+    use super::frames::FrameReader;
+    #[pymodule_export]
     use super::link::Link;
     #[pymodule_export]
     use super::listening::listen;
+    #[pymodule_export]
+    use super::load::generate_load;
     #[pymodule_export]
     use super::mailbox::Mailbox;
     #[pymodule_export]
@@ -73,6 +80,8 @@ mod _core {
     use super::outgoing::{Caller, Delivery};
     #[pymodule_export]
     use super::process::Process;
+    #[pymodule_export]
+    use super::protos::{MessagePool, compile_protos, split_set};
     #[pymodule_export]
     use super::schema::MethodTable;
     #[pymodule_export]

@@ -3,13 +3,19 @@
 //! The input is what every generated module carries: the serialized `FileDescriptorProto` of the
 //! service's file and of all files it imports.
 
+mod compile;
 mod error;
+mod json;
 pub(crate) mod method;
 mod pool;
+mod print;
+mod set;
 
+pub use compile::{CompileError, Compiled, Place, compile};
 pub use error::SchemaError;
 pub use method::{Method, MethodTable};
-pub use pool::MessagePool;
+pub use pool::{MessagePool, Rpc};
+pub use set::split_set;
 
 use std::sync::OnceLock;
 

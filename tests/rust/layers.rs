@@ -7,20 +7,22 @@ use std::fs;
 use std::path::Path;
 
 /// Rooms under `src` and the floor each is on.
-const FLOORS: [(&str, u8); 8] = [
+const FLOORS: [(&str, u8); 9] = [
     ("schema", 1),
     ("status", 1),
     ("wire", 2),
     ("call", 3),
     ("metrics", 4),
     ("net", 4),
+    ("load", 4),
     ("python", 5),
     ("lib", 6),
 ];
 /// Crates that are for some floors only, by the lowest of them.
-const CRATES: [(&str, u8); 5] = [
+const CRATES: [(&str, u8); 6] = [
     ("tokio", 4),
     ("socket2", 4),
+    ("mio", 4),
     ("rustls", 4),
     ("x509_cert", 4),
     ("pyo3", 5),

@@ -15,6 +15,9 @@ from callmethod import aio, testing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
+
+    from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 
 
 class Answers:
@@ -220,6 +223,15 @@ def in_memory(service: object) -> callmethod.Channel:
     server.add_service(service)
     server.start()
     return callmethod.Channel(server)
+
+
+def made_classes(module: ModuleType, file: FileDescriptor, service: ServiceDescriptor) -> Any:
+    assert_type(callmethod.services(module), callmethod.Services)
+    assert_type(callmethod.services(file)["GameService"], Any)
+    made = callmethod.services(service)
+    assert_type(made, callmethod.ServiceClasses)
+    callmethod.services("game_service_pb2")  # type: ignore[call-overload]
+    return callmethod.services(module).GameService_Stub(callmethod.stubs.one_way(in_memory(made)))
 
 
 def mistakes(server: callmethod.Server) -> None:

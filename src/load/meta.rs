@@ -3,14 +3,17 @@
 
 /// A field's value, where it is a number or has a length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
+    /// A varint.
     Number(u64),
+    /// Bytes, text, or a message.
     Bytes(&'a [u8]),
+    /// Four or eight bytes, which no meta has a use for.
     Fixed,
 }
 
 /// Calls `each` with every field of a message; `None` when the bytes are no message.
-pub(crate) fn fields<'a>(mut bytes: &'a [u8], mut each: impl FnMut(u64, Value<'a>)) -> Option<()> {
+pub fn fields<'a>(mut bytes: &'a [u8], mut each: impl FnMut(u64, Value<'a>)) -> Option<()> {
     while !bytes.is_empty() {
         let key = varint(&mut bytes)?;
         let value = match key & 7 {
@@ -31,7 +34,8 @@ pub(crate) fn fields<'a>(mut bytes: &'a [u8], mut each: impl FnMut(u64, Value<'a
 }
 
 /// The seven bits that go into a varint's next byte.
-pub(crate) fn low_bits(number: u64) -> u8 {
+#[must_use]
+pub fn low_bits(number: u64) -> u8 {
     (number & 0x7f) as u8
 }
 

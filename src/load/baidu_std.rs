@@ -2,8 +2,8 @@
 //!
 //! The meta of a call has what brpc's own client sends without a deadline.
 
-use crate::shared::meta::{Value, fields, low_bits};
-use crate::wire::{Cut, Wire, checked, put_varint, word};
+use crate::load::meta::{Value, fields, low_bits};
+use crate::load::wire::{Cut, Wire, checked, put_varint, word};
 
 const HEADER: usize = 12;
 
@@ -12,14 +12,19 @@ const HEADER: usize = 12;
 const FIRST_SLOT: u64 = 8;
 const ID_BYTES: usize = 6;
 
+/// Calls of one method.
 #[derive(Debug)]
-pub(crate) struct BaiduStd {
+pub struct BaiduStd {
     head: Vec<u8>,
     id_at: usize,
 }
 
 impl BaiduStd {
-    pub(crate) fn new(service: &str, method: &str, body: &[u8]) -> Result<Self, String> {
+    /// Calls of `method` of `service` (full name) with a body as long as `body`.
+    ///
+    /// # Errors
+    /// It is too long for a frame.
+    pub fn new(service: &str, method: &str, body: &[u8]) -> Result<Self, String> {
         let mut request = Vec::new();
         put_text(&mut request, 1, service);
         put_text(&mut request, 2, method);
@@ -80,17 +85,17 @@ impl Wire for BaiduStd {
         let Some(frame) = bytes.get(..length) else {
             return Ok(Cut::Part { length });
         };
-        let id = succeeded(&frame[HEADER..meta_end])?;
+        let (id, failure) = read_meta(&frame[HEADER..meta_end])?;
         Ok(Cut::Whole {
             id,
-            body: &frame[meta_end..],
+            outcome: failure.map_or_else(|| Ok(&frame[meta_end..]), Err),
             length,
         })
     }
 }
 
-/// The id of an answer, or what makes it a failure.
-fn succeeded(meta: &[u8]) -> Result<u64, String> {
+/// The id of an answer, and how the call failed, if it did.
+fn read_meta(meta: &[u8]) -> Result<(u64, Option<String>), String> {
     let (mut id, mut response, mut plain) = (0, None, true);
     fields(meta, |number, value| match (number, value) {
         (2, Value::Bytes(bytes)) => response = Some(bytes),
@@ -109,9 +114,9 @@ fn succeeded(meta: &[u8]) -> Result<u64, String> {
     })
     .ok_or("a `response` that does not parse")?;
     match (code, plain) {
-        (0, true) => Ok(id),
+        (0, true) => Ok((id, None)),
         (0, false) => Err("an answer with something that nobody asked for".to_owned()),
-        _ => Err(format!("a call failed: {code} {}", text.escape_ascii())),
+        _ => Ok((id, Some(format!("{code}: {}", text.escape_ascii())))),
     }
 }
 

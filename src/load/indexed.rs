@@ -1,18 +1,23 @@
 //! A call is `[length u32][id u32][index u16][body]`, answered by `[length u32][id u32][body]`; all little
 //! endian, the length counts what comes after it.
 
-use crate::wire::{Cut, SLOT_BITS, Wire, checked, word};
+use crate::load::wire::{Cut, SLOT_BITS, Wire, checked, word};
 
 const HEAD: usize = 10;
 const ANSWER_HEAD: usize = 8;
 
+/// Calls of one method.
 #[derive(Debug)]
-pub(crate) struct Indexed {
+pub struct Indexed {
     head: [u8; HEAD],
 }
 
 impl Indexed {
-    pub(crate) fn new(index: u16, body: &[u8]) -> Result<Self, String> {
+    /// Calls of the method at `index` with a body as long as `body`.
+    ///
+    /// # Errors
+    /// It is too long for a frame.
+    pub fn new(index: u16, body: &[u8]) -> Result<Self, String> {
         let length = u32::try_from(HEAD - 4 + body.len()).map_err(|error| error.to_string())?;
         let mut head = [0; HEAD];
         head[..4].copy_from_slice(&length.to_le_bytes());
@@ -51,7 +56,7 @@ impl Wire for Indexed {
         Ok(match bytes.get(ANSWER_HEAD..length) {
             Some(body) => Cut::Whole {
                 id: u32::from_le_bytes(id).into(),
-                body,
+                outcome: Ok(body),
                 length,
             },
             None => Cut::Part { length },

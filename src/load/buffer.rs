@@ -10,8 +10,9 @@ const FIRST: usize = 16 * 1024;
 /// So much room is wanted for a read.
 const ROOM: usize = 4 * 1024;
 
+/// The buffer.
 #[derive(Debug)]
-pub(crate) struct ReadBuffer {
+pub struct ReadBuffer {
     memory: Vec<u8>,
     start: usize,
     end: usize,
@@ -19,7 +20,7 @@ pub(crate) struct ReadBuffer {
 
 /// What a read brought.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Filled {
+pub enum Filled {
     /// The buffer was filled to its end: there may be more.
     More,
     /// All there was.
@@ -28,17 +29,22 @@ pub(crate) enum Filled {
     Ended,
 }
 
-impl ReadBuffer {
-    pub(crate) fn new() -> Self {
+impl Default for ReadBuffer {
+    fn default() -> Self {
         Self {
             memory: vec![0; FIRST],
             start: 0,
             end: 0,
         }
     }
+}
 
+impl ReadBuffer {
     /// Reads once.
-    pub(crate) fn fill(&mut self, mut stream: impl Read) -> io::Result<Filled> {
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn fill(&mut self, mut stream: impl Read) -> io::Result<Filled> {
         self.make_room();
         let room = &mut self.memory[self.end..];
         match stream.read(room) {
@@ -54,17 +60,20 @@ impl ReadBuffer {
         }
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// What was received and not cut off.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         &self.memory[self.start..self.end]
     }
 
     #[allow(dead_code, reason = "the load generator only reads")]
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+    /// The same, to be written over.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.end]
     }
 
     /// Cuts `count` bytes off the front.
-    pub(crate) fn consume(&mut self, count: usize) {
+    pub fn consume(&mut self, count: usize) {
         self.start += count;
         if self.start == self.end {
             self.start = 0;
@@ -73,7 +82,7 @@ impl ReadBuffer {
     }
 
     /// Makes sure that a frame of `length` bytes fits, counted from the front.
-    pub(crate) fn expect(&mut self, length: usize) {
+    pub fn expect(&mut self, length: usize) {
         if self.start + length + ROOM > self.memory.len() {
             self.move_to_front();
             if length + ROOM > self.memory.len() {

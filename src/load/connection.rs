@@ -5,8 +5,9 @@ use std::io::{self, IoSlice, Write};
 
 use mio::net::TcpStream;
 
-use crate::shared::buffer::{Filled, ReadBuffer};
-use crate::wire::{Cut, Wire};
+use crate::load::buffer::{Filled, ReadBuffer};
+use crate::load::plan::Expects;
+use crate::load::wire::{Cut, Wire};
 
 /// Frames up to this are copied together and written at once; longer ones are not copied.
 const SMALL: usize = 16 * 1024;
@@ -14,8 +15,8 @@ const SMALL: usize = 16 * 1024;
 const BATCH: usize = 64 * 1024;
 
 #[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
     input: ReadBuffer,
     slots: Vec<Slot>,
     /// Slots whose calls have not been written whole, in order.
@@ -34,10 +35,10 @@ struct Slot {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, in_flight: usize) -> Self {
+    pub(super) fn new(stream: TcpStream, in_flight: usize) -> Self {
         Self {
             stream,
-            input: ReadBuffer::new(),
+            input: ReadBuffer::default(),
             slots: vec![Slot::default(); in_flight],
             to_send: VecDeque::with_capacity(in_flight),
             sent: 0,
@@ -46,66 +47,65 @@ impl Connection {
     }
 
     /// Queues the first call of every slot.
-    pub(crate) fn begin(&mut self, now: u64) {
+    pub(super) fn begin(&mut self, now: u64) {
         for slot in 0..self.slots.len() {
             self.call(slot, now);
         }
     }
 
     /// Calls that are under way.
-    pub(crate) fn open(&self) -> usize {
+    pub(super) fn open(&self) -> usize {
         self.slots.iter().filter(|s| s.since.is_some()).count()
     }
 
     /// Reads once.
-    pub(crate) fn fill(&mut self) -> io::Result<Filled> {
+    pub(super) fn fill(&mut self) -> io::Result<Filled> {
         self.input.fill(&self.stream)
     }
 
-    /// Takes all answers that are there, and tells `each` when its call was queued. While that
-    /// returns true, the next call is queued.
-    pub(crate) fn answers<W: Wire>(
+    /// Takes all answers that are there, and tells `each` when its call was queued, and how it
+    /// failed, if it did. While that returns true, the next call is queued.
+    pub(super) fn answers<W: Wire>(
         &mut self,
         body: &[u8],
+        expects: Expects,
         now: u64,
-        mut each: impl FnMut(u64) -> bool,
+        mut each: impl FnMut(u64, Option<String>) -> bool,
     ) -> Result<(), String> {
         loop {
-            let (slot, length, since) = match W::answer(self.input.bytes())? {
+            let (slot, length, since, failure) = match W::answer(self.input.bytes())? {
                 Cut::Part { length } => {
                     self.input.expect(length);
                     return Ok(());
                 }
                 Cut::Whole {
                     id,
-                    body: came,
+                    outcome,
                     length,
                 } => {
                     let slot = W::slot(id);
                     let since = ended::<W>(&mut self.slots, slot, id)?;
-                    if came.len() != body.len() {
-                        return Err(format!(
-                            "an answer of {} bytes, not {}",
-                            came.len(),
-                            body.len()
-                        ));
-                    }
-                    if !self.compared && came != body {
-                        return Err("an answer with other bytes than the call".to_owned());
-                    }
-                    (slot, length, since)
+                    let failure = match (expects, outcome) {
+                        (Expects::Anything, outcome) => outcome.err(),
+                        (Expects::Echo, Err(text)) => return Err(format!("a call failed: {text}")),
+                        (Expects::Echo, Ok(came)) => {
+                            check_echo(came, body, self.compared)?;
+                            None
+                        }
+                    };
+                    (slot, length, since, failure)
                 }
             };
             self.compared = true;
             self.input.consume(length);
-            if each(since) {
+            if each(since, failure) {
                 self.call(slot, now);
             }
         }
     }
 
     /// Writes what is queued, as far as the socket takes it.
-    pub(crate) fn flush<W: Wire>(&mut self, wire: &W, frame: &mut Frame<'_>) -> io::Result<()> {
+    pub(super) fn flush<W: Wire>(&mut self, wire: &W, frame: &mut Frame<'_>) -> io::Result<()> {
         while !self.to_send.is_empty() {
             let result = if frame.length <= SMALL {
                 self.write_many(wire, frame)
@@ -161,7 +161,7 @@ impl Connection {
 
 /// The frame of a call, encoded but for its id.
 #[derive(Debug)]
-pub(crate) struct Frame<'a> {
+pub(super) struct Frame<'a> {
     head: Vec<u8>,
     body: &'a [u8],
     length: usize,
@@ -170,7 +170,7 @@ pub(crate) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    pub(crate) fn new<W: Wire>(wire: &W, body: &'a [u8]) -> Self {
+    pub(super) fn new<W: Wire>(wire: &W, body: &'a [u8]) -> Self {
         let head = wire.head().to_vec();
         let whole = [&head, body].concat();
         let length = whole.len();
@@ -186,6 +186,18 @@ impl<'a> Frame<'a> {
             batch,
         }
     }
+}
+
+/// Compares the first answer byte by byte, and of the others the lengths.
+fn check_echo(came: &[u8], body: &[u8], compared: bool) -> Result<(), String> {
+    if came.len() != body.len() {
+        let (there, wanted) = (came.len(), body.len());
+        return Err(format!("an answer of {there} bytes, not {wanted}"));
+    }
+    if !compared && came != body {
+        return Err("an answer with other bytes than the call".to_owned());
+    }
+    Ok(())
 }
 
 fn ended<W: Wire>(slots: &mut [Slot], slot: usize, id: u64) -> Result<u64, String> {

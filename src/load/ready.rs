@@ -5,15 +5,16 @@
 
 use std::collections::VecDeque;
 
+/// The connections.
 #[derive(Debug, Default)]
-pub(crate) struct Ready {
+pub struct Ready {
     queue: VecDeque<usize>,
     queued: Vec<bool>,
 }
 
 impl Ready {
     /// Adds a connection, once.
-    pub(crate) fn add(&mut self, place: usize) {
+    pub fn add(&mut self, place: usize) {
         if place >= self.queued.len() {
             self.queued.resize(place + 1, false);
         }
@@ -23,13 +24,22 @@ impl Ready {
         }
     }
 
-    pub(crate) fn take(&mut self) -> Option<usize> {
+    /// The one whose turn it is.
+    pub fn take(&mut self) -> Option<usize> {
         let place = self.queue.pop_front()?;
         self.queued[place] = false;
         Some(place)
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.queue.len()
     }
 }
