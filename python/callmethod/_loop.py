@@ -7,14 +7,15 @@ import contextlib
 import functools
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from callmethod import _core
 from callmethod._process import JOIN_SECONDS, Threads, start_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from contextvars import Context
+    from typing import Any
 
 
 class AsyncRunner:
@@ -163,10 +164,13 @@ def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[N
 def _task_in_context(
     coroutine: _core.Coroutine, *, loop: asyncio.AbstractEventLoop, context: Context
 ) -> asyncio.Task[None]:
+    runs = cast("Coroutine[Any, Any, None]", coroutine)
+    task: asyncio.Task[None]
     if sys.version_info >= (3, 11):
-        return loop.create_task(coroutine, context=context)
-    else:  # noqa: RET505  (mypy finds what stands behind it unreachable)
-        return context.run(loop.create_task, coroutine)
+        task = loop.create_task(runs, context=context)
+    else:
+        task = context.run(loop.create_task, runs)
+    return task
 
 
 def _running_here() -> asyncio.AbstractEventLoop | None:

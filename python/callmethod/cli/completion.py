@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from callmethod.cli import arguments
 from callmethod.cli.failure import Exit
@@ -41,8 +41,8 @@ def run(parser: Callable[[], arguments.Parser], args: argparse.Namespace) -> int
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     for action in parser._actions:  # noqa: SLF001  (argparse has no other way to ask)
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            commands: Any = action.choices
-            return dict(commands)
+            known = cast("argparse._SubParsersAction[argparse.ArgumentParser]", action)  # noqa: SLF001
+            return known.choices
     return {}
 
 
