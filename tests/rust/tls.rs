@@ -425,7 +425,9 @@ fn calls_end_by_their_deadline_and_a_stop_waits_for_them() {
         assert_eq!(calls.failure(1).code, Code::DeadlineExceeded);
         calls.call(&channel, WAIT, 2, NO_LIMIT);
         eventually("the handlers", || place.desk.ran(WAIT) >= 1);
-        eventually("all calls", || place.house.count("calls_received_total") == 3);
+        eventually("all calls", || {
+            place.house.count("calls_received_total") == 3
+        });
         let (server, handle) = (Arc::clone(&place.server), place.house.runtime().handle());
         let stopping = thread::spawn(move || handle.block_on(server.stop(GRACE)));
         thread::sleep(ms(30));
