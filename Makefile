@@ -199,10 +199,20 @@ build/bench/.made: benchmarks/proto/bench.proto .venv/.build-needs \
 	cargo build --release $(NO_PYTHON) --example load --example echo
 	@touch $@
 
-.venv-bench/.installed .venv-bench-eager/.installed: %/.installed: \
-  build/wheel/.made requirements/bench.txt %/.made
+# A wheel is for one Python.
+build/wheel-eager/.made: $(CRATE) $(PACKAGE) README.md .venv/.build-needs .venv-bench-eager/.made
+	rm -rf build/wheel-eager
+	PYO3_PYTHON=$(CURDIR)/.venv-bench-eager/bin/python $(BIN)/maturin build --locked --release \
+	  --interpreter .venv-bench-eager/bin/python --out build/wheel-eager
+	@touch $@
+
+.venv-bench/.installed: WHEEL = build/wheel
+.venv-bench-eager/.installed: WHEEL = build/wheel-eager
+.venv-bench/.installed: build/wheel/.made
+.venv-bench-eager/.installed: build/wheel-eager/.made
+.venv-bench/.installed .venv-bench-eager/.installed: %/.installed: requirements/bench.txt %/.made
 	$*/bin/python $(PIP_INSTALL) -r requirements/bench.txt
-	$*/bin/python $(PIP_INSTALL) --force-reinstall --no-deps build/wheel/*.whl
+	$*/bin/python $(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)/*.whl
 	@touch $@
 
 .venv-bench/.ready: .venv-bench/.installed build/bench/.made \

@@ -146,8 +146,10 @@ impl Driver {
     /// The same, at most for `time`, on a thread that runs callbacks. Where there are workers, it
     /// leaves that to them.
     pub fn drive_between<F: Future>(&self, until: F, time: Duration) {
-        if !self.has_workers() {
-            self.drive(async { timeout(time, until).await });
+        if !self.has_workers()
+            && let Some(Err(_)) = self.drive(async { timeout(time, until).await })
+        {
+            self.attend_now();
         }
     }
 
