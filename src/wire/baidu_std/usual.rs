@@ -1,9 +1,9 @@
 //! The metas that most frames have, read and written without making a message of them.
 //!
-//! A call that says its names, its id and perhaps its time, and an answer that says its id and
-//! nothing else, are nine of ten frames. Whatever says more goes the long way, as does everything
-//! that is not plain: a field twice, a number in too many bytes. A test holds both ways to the
-//! same frames.
+//! A call that says its names, its id and perhaps its time and a number for logs, and an answer that
+//! says its id and nothing else, are nine of ten frames. Whatever says more goes the long way, as
+//! does everything that is not plain: a field twice, a number in too many bytes. A test holds both
+//! ways to the same frames.
 
 use bytes::Bytes;
 use prost::encoding::encode_varint;
@@ -26,6 +26,7 @@ enum About<'a> {
     Call {
         service: &'a [u8],
         method: &'a [u8],
+        log_id: Option<i64>,
         timeout_ms: Option<i32>,
     },
     /// An answer that reports a success.
@@ -101,11 +102,13 @@ impl<'a> Fields<'a> {
 /// The `request` of a meta.
 fn request(bytes: &[u8]) -> Option<About<'_>> {
     let mut fields = Fields::new(bytes);
-    let (mut service, mut method, mut timeout_ms) = (None, None, None);
+    let (mut service, mut method) = (None, None);
+    let (mut log_id, mut timeout_ms) = (None, None);
     while !fields.bytes.is_empty() {
         match fields.next()? {
             (1, Value::Bytes(name)) => service = Some(name),
             (2, Value::Bytes(name)) => method = Some(name),
+            (3, Value::Number(number)) => log_id = Some(number.cast_signed()),
             // An int32 is the lower half of what is sent.
             #[expect(clippy::cast_possible_truncation)]
             (8, Value::Number(number)) => timeout_ms = Some(number as i32),
@@ -115,6 +118,7 @@ fn request(bytes: &[u8]) -> Option<About<'_>> {
     Some(About::Call {
         service: service?,
         method: method?,
+        log_id,
         timeout_ms,
     })
 }
@@ -161,6 +165,7 @@ impl Usual<'_> {
             About::Call {
                 service,
                 method,
+                log_id,
                 timeout_ms,
             } => Frame::Call(CallFrame {
                 target: Target::Name {
@@ -170,7 +175,7 @@ impl Usual<'_> {
                 id,
                 timeout: timeout_ms.and_then(timeout),
                 body: Ok(body),
-                extras: Extras::NONE,
+                extras: log_id.map_or(Extras::NONE, logged),
             }),
             About::Answer => Frame::Reply(ReplyFrame {
                 id,
@@ -179,6 +184,12 @@ impl Usual<'_> {
             }),
         }
     }
+}
+
+fn logged(log_id: i64) -> Extras {
+    let mut extras = Extras::NONE;
+    extras.parts_mut().trace.log_id = Some(log_id);
+    extras
 }
 
 /// The meta of an answer that says its id and nothing else; `None` for every other one.
