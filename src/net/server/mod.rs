@@ -117,8 +117,10 @@ impl Server {
             return self.welcome(runtime, Stream::Plain(socket), peer);
         };
         let (server, tls) = (Arc::clone(self), Arc::clone(tls));
-        runtime.spawn(async move {
-            if let Some((stream, buffer)) = server.secure(&tls, socket, &peer).await {
+        self.host(runtime, async move {
+            // Apart, so that what a handshake takes is given back when it is over.
+            let secured = Box::pin(server.secure(&tls, socket, &peer)).await;
+            if let Some((stream, buffer)) = secured {
                 server.attend(stream, peer, buffer).await;
             }
         });
@@ -127,9 +129,16 @@ impl Server {
     /// Serves one connection to its end.
     pub fn welcome(self: &Arc<Self>, runtime: &Handle, stream: Stream, peer: String) {
         let server = Arc::clone(self);
+        self.host(runtime, async move {
+            server.attend(stream, peer, BytesMut::new()).await;
+        });
+    }
+
+    /// Has a connection live in a task of its own, where a panic stays.
+    fn host(self: &Arc<Self>, runtime: &Handle, life: impl Future<Output = ()> + Send + 'static) {
+        let server = Arc::clone(self);
         runtime.spawn(async move {
-            let life = contained(server.attend(stream, peer, BytesMut::new()));
-            if let (Err(panic), Some(terms)) = (life.await, server.protocols.first()) {
+            if let (Err(panic), Some(terms)) = (contained(life).await, server.protocols.first()) {
                 drop(terms.broken_by(&panic));
             }
         });
@@ -138,7 +147,9 @@ impl Server {
     /// Serves a connection of which `buffer` was read already.
     async fn attend(self: &Arc<Self>, stream: Stream, peer: String, buffer: BytesMut) {
         let stream = Arc::new(stream);
-        if let Some((terms, buffer)) = self.find_protocol(&stream, &peer, buffer).await {
+        // Apart, for the same reason.
+        let found = Box::pin(self.find_protocol(&stream, &peer, buffer)).await;
+        if let Some((terms, buffer)) = found {
             self.serve(stream, peer, terms, buffer).await;
         }
     }
@@ -162,7 +173,8 @@ impl Server {
             // Whoever cut the others may not have seen this one.
             connection.abort(stopped());
         }
-        connection.run(stream, Arc::clone(&lane), buffer).await;
+        // In a place of its own: what is moved on its way into the task is kept there twice.
+        Box::pin(connection.run(stream, Arc::clone(&lane), buffer)).await;
         poll_fn(|context| lane.poll_idle(context)).await;
         locked(&self.members).remove(&id);
     }
