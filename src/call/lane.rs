@@ -295,11 +295,6 @@ impl Lane {
         calls
     }
 
-    /// The processor whose workers run it.
-    pub fn processor(&self) -> &Processor {
-        &self.processor
-    }
-
     /// How many calls wait.
     pub fn queued_calls(&self) -> usize {
         self.mailbox().calls

@@ -207,6 +207,8 @@ impl Caller {
         enter::gate(method.py());
         let outbound = self.plain(method.get(), request, timeout)?;
         let reply = self.reply_to(method);
+        // `done` is not called before this returns: the thread of callbacks waits for the GIL,
+        // which is held from here on. Without one, something else would have to see to that.
         self.start_then(outbound, None, move |end| Callback::Replied {
             done,
             reply: reply(end),

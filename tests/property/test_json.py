@@ -258,7 +258,7 @@ def known_parts(draw: Any) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(
-    google.protobuf.__version__.startswith("4."), reason="compared with a newer json_format"
+    google.protobuf.__version__.startswith("4."), reason="fails with 4.25, and why is not known yet"
 )
 @given(
     parts=known_parts(),

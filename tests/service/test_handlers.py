@@ -309,6 +309,20 @@ def test_a_failed_call_leaves_the_next_ones_alone(played, errors):
     errors(2)
 
 
+def test_done_takes_one_response_by_position_and_what_is_no_call_of_it_ends_nothing(played):
+    refused = []
+
+    def handler(controller, request, done):
+        for args, kwargs in (((request, request), {}), ((), {"response": request})):
+            with pytest.raises(TypeError, match="done takes the response"):
+                done(*args, **kwargs)
+            refused.append(args)
+        done(request)
+
+    assert played(handler, calls=2)["calls_total"] == {"ok": 2}
+    assert len(refused) == 4
+
+
 @pytest.mark.parametrize("keyword", [False, True], ids=["positional", "keyword"])
 def test_a_service_that_overrides_call_method_gets_it(played, keyword):
     seen = []
