@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _core, _deadline
-from callmethod._binding import has_required, parser_of
+from callmethod._binding import parser_of
 from callmethod._mailbox import mailbox_of
 from callmethod._mistakes import check_controller, serialized
 from callmethod.controller import UNSET, Controller, Unset
@@ -44,23 +44,6 @@ def core_method(method_descriptor: Any, response_class: Any) -> _core.Method:
 
 def _no_class(_body: bytes) -> Any:
     raise TypeError("no response_class was given")
-
-
-@functools.lru_cache(METHODS)
-def _response_parser(response_class: Any) -> Callable[[bytes], Any]:
-    """Return what makes a response of bytes, and raises for what is none."""
-    parse: Callable[[bytes], Any] = response_class.FromString
-    if not has_required(response_class.DESCRIPTOR):
-        return parse
-
-    def checked(body: bytes) -> Any:
-        response = parse(body)
-        if not response.IsInitialized():
-            missing = ", ".join(response.FindInitializationErrors())
-            raise ValueError(f"it lacks {missing}")
-        return response
-
-    return checked
 
 
 class Awaited(asyncio.Future[Any]):
@@ -169,7 +152,7 @@ class OutgoingCall:
                 core_method(method, self._response_class), body, *self._parts(default)
             )
             self._cancel_by(delivery.cancel)
-            response, error = self._settled(*delivery.wait())
+            response, error = self._settled(method, *delivery.wait())
         except KeyboardInterrupt:
             self.end(RpcError(Code.CANCELLED, "interrupted", self._peer))
             raise
@@ -193,7 +176,7 @@ class OutgoingCall:
         def settle(error: RpcError | None, body: bytes | None, extras: _Extras) -> None:
             with self.being_made:
                 pass
-            response, error = self._settled(error, body, extras)
+            response, error = self._settled(method, error, body, extras)
             try:
                 self.end(error)
             finally:
@@ -220,7 +203,7 @@ class OutgoingCall:
                 self.end(error)
 
         def settle(error: RpcError | None, body: bytes | None, extras: _Extras) -> None:
-            response, error = self._settled(error, body, extras)
+            response, error = self._settled(method, error, body, extras)
             try:
                 end(error)
             finally:
@@ -261,7 +244,7 @@ class OutgoingCall:
         return delivery
 
     def _settled(
-        self, error: RpcError | None, body: bytes | None, extras: _Extras
+        self, method: Any, error: RpcError | None, body: bytes | None, extras: _Extras
     ) -> tuple[Any, RpcError | None]:
         """Return the response or the failure, one of the two; where there are none, neither."""
         if extras is not None and self._ours is not None:
@@ -269,11 +252,10 @@ class OutgoingCall:
         if error is not None or body is None or not self._answers:
             return None, error
         try:
-            return _response_parser(self._response_class)(body), None
-        except Exception as mistake:  # noqa: BLE001  (each protobuf has its own)
-            name = self._response_class.DESCRIPTOR.full_name
-            text = f"the response is no {name}: {mistake}"
-            return None, RpcError(Code.INTERNAL, text, self._peer)
+            known = core_method(method, self._response_class)
+            return known.response(body, self._peer), None
+        except RpcError as mistake:
+            return None, mistake
 
     def _cancel_by(self, cancel: Callable[[], object]) -> None:
         """Let the controller cancel the call."""

@@ -204,6 +204,7 @@ class Method:
         response: _ParserParts,
         response_name: str,
     ) -> Self: ...
+    def response(self, body: bytes, peer: str) -> Any: ...
 
 @final
 class CallExtras:

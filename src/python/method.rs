@@ -56,6 +56,17 @@ impl Method {
         }
     }
 
+    /// The response in `body`; `RpcError` for what is none.
+    #[pyo3(name = "response")]
+    fn response_of<'py>(
+        &self,
+        py: Python<'py>,
+        body: &[u8],
+        peer: &str,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.response(py, body, peer)
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.serialized)?;
         if let Some(request) = self.request.get() {
