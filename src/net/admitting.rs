@@ -180,6 +180,7 @@ impl Connection {
 
     /// Whether no call of this connection was refused for that reason before.
     fn is_first_of(&self, reason: RejectReason) -> bool {
+        const { assert!(RejectReason::ALL.len() <= 32, "a bit for each") };
         let place = RejectReason::ALL.iter().position(|&other| other == reason);
         let bit = 1 << place.unwrap_or(0);
         self.refused_for.fetch_or(bit, Ordering::Relaxed) & bit == 0

@@ -270,12 +270,14 @@ impl Connection {
         Err(CloseReason::new(CloseKind::WriteFailed, text))
     }
 
-    /// Tells a caller who understands it that this end stops.
-    pub(super) fn go_away(&self) {
-        if self.calling.peer_moves() {
-            let status = Status::new(Code::Unavailable, "the server stops");
+    /// Tells a caller who understands it, if it is one, to make its next calls elsewhere.
+    pub(super) fn go_away(&self, why: &str) -> bool {
+        let moves = self.calling.peer_moves();
+        if moves {
+            let status = Status::new(Code::Unavailable, why);
             self.refuse(Some(GOAWAY), &status.with_native(errno::ELOGOFF));
         }
+        moves
     }
 
     fn write_in_turn(&self, turn: u64, made: Kept) {

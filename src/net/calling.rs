@@ -278,6 +278,7 @@ impl Connection {
             kind: Kind::Call(recallable.then_some(id)),
         };
         let (accepted, written) = outgoing.push(&frame, true, holds_back());
+        self.stir();
         let counters = &self.terms.counters;
         Counters::add(&counters.bytes_sent, written);
         match accepted {
@@ -406,7 +407,7 @@ impl Connection {
     fn finish_when_left(&self) {
         if self.calling.leaving.load(Ordering::Acquire) && locked(&self.calling.pending).is_empty()
         {
-            let text = "the server stops, and nothing is under way any more";
+            let text = "the peer takes no more calls on it, and nothing is under way any more";
             self.finish(CloseReason::new(CloseKind::PeerClosed, text));
         }
     }

@@ -15,12 +15,13 @@ use crate::call::{
     Reply, ReplyTo, Tally, TlsInfo, Waiter,
 };
 use crate::metrics::Counters;
-use crate::net::Stream;
 use crate::net::alarm::Alarm;
 use crate::net::answering::Answering;
 use crate::net::calling::{Calling, NotSent};
 use crate::net::driver::Driver;
 use crate::net::outgoing::{Left, Outgoing, Unsent};
+use crate::net::unfinished::Noted;
+use crate::net::{Stream, Timeouts, Unfinished};
 use crate::status::{Code, Status};
 use crate::wire::{Answers, Codec, Traits};
 
@@ -65,6 +66,10 @@ pub struct Terms {
     pub role: Role,
     /// What the other end may call.
     pub offer: Offer,
+    /// How long a peer may keep this end waiting.
+    pub timeouts: Timeouts,
+    /// The frames of which only a part has come.
+    pub unfinished: Arc<Unfinished>,
     /// Who drives the runtime, and flushes what threads hold back.
     pub driver: Arc<Driver>,
     /// Where events are counted.
@@ -115,6 +120,10 @@ pub struct Connection {
     pub(super) refused_for: AtomicU32,
     /// The session was told of it.
     pub(super) opened: AtomicBool,
+    /// Something has gone over it since the last look.
+    pub(super) stirred: AtomicBool,
+    /// Where its unfinished frame is noted.
+    pub(super) noted: Noted,
     /// A frame came in: the peer is more than a port that accepts and closes.
     pub(super) heard: AtomicBool,
     loss: Mutex<Loss>,
@@ -170,6 +179,8 @@ impl Connection {
             aborted: Notify::new(),
             refused_for: AtomicU32::new(0),
             opened: AtomicBool::new(false),
+            stirred: AtomicBool::new(false),
+            noted: Noted::default(),
             heard: AtomicBool::new(false),
             loss: Mutex::new(Loss {
                 lost: false,
@@ -208,7 +219,7 @@ impl Connection {
 
     /// Has something held back written at the next flush.
     pub(super) fn hold(&self) {
-        self.terms.driver.touch(Weak::clone(&self.me));
+        self.terms.driver.touch(self.weak());
     }
 
     /// Writes what was held back; called at the end of a batch.
@@ -258,6 +269,7 @@ impl Connection {
 
     /// Lets go of the socket; whoever still wants to send is told.
     pub(super) fn close(&self) {
+        self.rest_came();
         let Unsent { calls, replies } = locked(&self.outgoing).close();
         Counters::add(&self.terms.counters.calls_unsent, calls);
         Counters::add(&self.terms.counters.replies_unsent, replies);
@@ -276,6 +288,22 @@ impl Connection {
             listener.lost();
         }
         self.lose_tickets();
+    }
+
+    /// Itself.
+    pub(super) fn weak(&self) -> Weak<Self> {
+        Weak::clone(&self.me)
+    }
+
+    /// Whether anything waits to be run, or runs.
+    pub(super) fn runs(&self) -> bool {
+        let lane = self.lane.get().and_then(Weak::upgrade);
+        lane.is_some_and(|lane| !lane.is_idle())
+    }
+
+    /// This side wants it to end for this reason, unless it has one already.
+    pub(super) fn end_with(&self, reason: CloseReason) {
+        locked(&self.ending).get_or_insert(reason);
     }
 
     /// Why this side wants the connection to end, if it does.
@@ -401,7 +429,7 @@ impl Link for Connection {
     }
 
     fn finish(&self, reason: CloseReason) {
-        locked(&self.ending).get_or_insert(reason);
+        self.end_with(reason);
         self.calling.leave();
         if !self.answering.finish_when_empty() {
             return;

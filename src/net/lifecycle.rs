@@ -29,8 +29,6 @@ use crate::wire::{Frame, Reads, WireError};
 const READ_BYTES: usize = 16 * 1024;
 /// Time for a peer to end its side of a connection that was closed from here.
 const LINGER: Duration = Duration::from_secs(1);
-/// Time in which a peer must read something while bytes wait for it.
-const WRITE_STALL: Duration = Duration::from_secs(30);
 
 /// Closes a connection whose task is dropped under it, as it is when the runtime stops: nobody
 /// is left then to write what is still handed to it.
@@ -57,6 +55,7 @@ impl Connection {
         let link: Arc<dyn Link> = Arc::clone(&self) as _;
         self.terms.counters.connection_opened();
         self.log(Level::Info, "connection opened", "");
+        stream.grant(self.terms.timeouts.write);
         // Set once: a connection lives once.
         let _ = self.lane.set(Arc::downgrade(&lane));
         if self.traits().concurrent {
@@ -182,14 +181,15 @@ impl Connection {
         caller && self.answers() && !self.terms.serves()
     }
 
-    /// Whether the peer need only be given a moment to end its side: the user wants it gone, or it
-    /// was left and nothing is under way on it any more. A server that drains is more patient.
+    /// Whether the peer need only be given a moment to end its side: the user wants it gone, or
+    /// nothing is under way on it any more. A server that drains is more patient.
     fn is_closed_here(&self) -> bool {
         let caller = matches!(self.terms.role, Role::Caller { .. });
         caller
             || self.ending().is_some_and(|reason| {
                 let refused = CloseKind::Rejected(RejectReason::Unauthenticated);
-                reason.kind == CloseKind::Closed || reason.kind == refused
+                let here = [CloseKind::Closed, CloseKind::IdleTimeout, refused];
+                here.contains(&reason.kind)
             })
     }
 
@@ -240,6 +240,9 @@ impl Connection {
             }
             std::future::poll_fn(|context| lane.poll_room(context)).await;
             self.until_read().await;
+            if !buffer.is_empty() {
+                self.await_rest(buffer.len());
+            }
             loop {
                 stream.readable().await.map_err(reset)?;
                 buffer.reserve(READ_BYTES);
@@ -255,6 +258,8 @@ impl Connection {
                         return cut_off(&buffer);
                     }
                     Ok(received) => {
+                        self.rest_came();
+                        self.stir();
                         Counters::add(&self.terms.counters.bytes_received, received);
                         break;
                     }
@@ -351,7 +356,11 @@ impl Connection {
     /// Writes what waits until the write side is to be closed, and closes it.
     async fn write(&self, stream: &Stream) -> Result<(), CloseReason> {
         let failed = |error: io::Error| {
-            let kind = CloseKind::WriteFailed;
+            let kind = match error.kind() {
+                // The system was told how long that may take, see `Socket::tcp`.
+                io::ErrorKind::TimedOut => CloseKind::WriteTimeout,
+                _ => CloseKind::WriteFailed,
+            };
             stream
                 .last_words()
                 .unwrap_or_else(|| CloseReason::new(kind, error.to_string()))
@@ -365,9 +374,10 @@ impl Connection {
                 }
                 Left::Nothing => self.wake_writer.notified().await,
                 Left::Something => {
-                    let Ok(ready) = timeout(WRITE_STALL, stream.writable()).await else {
-                        let text = format!("the peer read nothing for {} s", WRITE_STALL.as_secs());
-                        return Err(CloseReason::new(CloseKind::WriteFailed, text));
+                    let limit = self.terms.timeouts.write;
+                    let Ok(ready) = timeout(limit, stream.writable()).await else {
+                        let text = format!("the peer read nothing for {} s", limit.as_secs_f64());
+                        return Err(CloseReason::new(CloseKind::WriteTimeout, text));
                     };
                     ready.map_err(failed)?;
                 }

@@ -9,6 +9,7 @@ use pyo3::types::PyDict;
 
 use crate::call::{Answer, Ended, Event, Link, Processor, Session, Turn, Waiter};
 use crate::metrics::Counters;
+use crate::net::Unfinished;
 use crate::net::client::{Channel as Calling, Delivery as UnderWay, Serving, Target};
 use crate::net::connection::{Role, Terms};
 use crate::net::tls::TlsConnector;
@@ -135,6 +136,9 @@ impl Channel {
                 credential: Mutex::new(options::credential(options)?),
             },
             offer,
+            timeouts: options::timeouts(options)?,
+            // One alone may be as long as its protocol allows, and that is what bounds these.
+            unfinished: Arc::new(Unfinished::of(usize::MAX)),
             counters: Arc::clone(&counters),
             driver: Arc::clone(&process.get().driver),
             journal: Arc::clone(&process.get().journal),

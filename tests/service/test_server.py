@@ -48,6 +48,7 @@ LABELS = {
     "bad_meta",
     "unknown_protocol",
     "handshake_timeout",
+    "too_many_connections",
     "unauthenticated",
     "unexpected_reply",
     "overload",

@@ -201,9 +201,9 @@ pub(super) mod tests {
     use super::*;
     use crate::call::{Event, Journal, Link, Processor, Session, Turn};
     use crate::metrics::Counters;
-    use crate::net::Driver;
     use crate::net::address::Address;
     use crate::net::connection::{Offer, Role};
+    use crate::net::{Driver, Timeouts, Unfinished};
     use crate::wire::baidu_std::BaiduStdCodec;
     use crate::wire::limits;
 
@@ -224,6 +224,12 @@ pub(super) mod tests {
                 credential: Mutex::new(Bytes::new()),
             },
             offer: Offer::Nothing,
+            timeouts: Timeouts {
+                idle: None,
+                frame: Duration::from_secs(30),
+                write: Duration::from_secs(30),
+            },
+            unfinished: Arc::new(Unfinished::of(usize::MAX)),
             driver: Arc::clone(driver),
             counters: Arc::new(Counters::default()),
             journal: Arc::new(Journal::default()),
