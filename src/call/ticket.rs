@@ -142,6 +142,13 @@ impl Ticket {
         self.state.fetch_or(state, Ordering::AcqRel)
     }
 
+    /// A worker comes to it, so that it shows how long calls wait here.
+    pub fn taken_up(&self, now: Instant) {
+        if let Some(permit) = &self.permit {
+            permit.taken_up(self.age(now));
+        }
+    }
+
     /// It waits no longer: a worker has it.
     pub fn begin(&self) {
         if self.becomes(BEGUN) & (BEGUN | ENDED) == 0
