@@ -91,6 +91,11 @@ impl Permit {
         self.door.pace.observe(waited, self.since);
     }
 
+    /// The call waits again, for something else than a worker.
+    pub(super) fn wait(&self) {
+        self.door.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The call waits no longer: it begins, or has ended before that.
     pub(super) fn begin(&self) {
         self.door.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -299,7 +304,11 @@ mod tests {
     #[test]
     fn calls_wait_until_they_begin_and_those_that_cannot_be_refused_are_counted_too() {
         let door = door(None, Vec::new());
-        let permits = [door.admit(), door.admit(), door.enter(at(0, 0), None, Held::default).unwrap()];
+        let permits = [
+            door.admit(),
+            door.admit(),
+            door.enter(at(0, 0), None, Held::default).unwrap(),
+        ];
         assert_eq!(door.waiting_calls(), 3);
         assert!(refused(&door, at(0, 0)).contains("3 calls wait already"));
         let more = door.admit();
@@ -344,7 +353,10 @@ mod tests {
         let refused = door.enter(at(0, 0), patience(1000), much).unwrap_err();
         assert_eq!(refused.code, Code::ResourceExhausted);
         let text = &refused.text;
-        assert!(text.starts_with("100 calls wait already, for some 9"), "{text}");
+        assert!(
+            text.starts_with("100 calls wait already, for some 9"),
+            "{text}"
+        );
         // Nobody may wait for longer than a call may at all.
         assert!(door.enter(at(0, 0), None, much).is_err());
         assert!(door.enter(at(0, 0), patience(10_000), much).is_err());

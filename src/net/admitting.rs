@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::call::{
-    Admission, Call, CloseKind, CloseReason, Event, Greeting, Held, Lane, Level, Link, Permit, Place,
-    Registry, RejectReason, ReplyTo, Ticket,
+    Admission, Call, CloseKind, CloseReason, Event, Greeting, Held, Lane, Level, Link, Permit,
+    Place, Registry, RejectReason, ReplyTo, Ticket,
 };
 use crate::net::clock;
 use crate::net::connection::{Connection, Role};

@@ -103,7 +103,6 @@ impl Invoker {
         // The clock is read where somebody counts on it.
         if ticket.deadline().is_some() || refuses {
             let now = Instant::now();
-            ticket.taken_up(now);
             if ticket.deadline().is_some_and(|deadline| deadline <= now) {
                 ticket.expire_unrun();
             }

@@ -6,7 +6,7 @@ use std::thread;
 
 use super::*;
 use crate::call::{
-    Admission, Held, CloseReason, Limits, LossListener, Outbound, Place, Registry, Tally, Waiter,
+    Admission, CloseReason, Held, Limits, LossListener, Outbound, Place, Registry, Tally, Waiter,
 };
 use crate::wire::{Answers, Payload, Traits};
 
@@ -364,6 +364,64 @@ fn a_call_waits_until_it_begins_or_ends() {
     assert_eq!(waiting(), 0);
     begins.respond(response(), &Extras::NONE);
     assert_eq!(waiting(), 0);
+}
+
+#[test]
+fn a_call_that_waits_again_is_counted_until_it_begins_or_ends() {
+    let (bench, door) = (Bench::default(), door(1));
+    let waiting = || door.waiting_calls();
+    let expired = || bench.link.count.expired.load(Ordering::SeqCst);
+    let waits = |place| {
+        let ticket = bench.ticket(place, Some(door.admit()));
+        ticket.begin();
+        let runs = ticket.run().unwrap().on();
+        assert_eq!(waiting(), 0);
+        runs.waits();
+        assert_eq!(waiting(), 1);
+        (ticket, runs)
+    };
+    let (begins, runs) = waits(1);
+    assert!(runs.begins(Instant::now()));
+    assert_eq!(waiting(), 0);
+    begins.expire();
+    assert_eq!((waiting(), expired()), (0, 0));
+    let (ends, runs) = waits(2);
+    ends.expire();
+    // Nobody has begun it.
+    assert_eq!((waiting(), expired()), (0, 1));
+    assert!(!runs.begins(Instant::now()));
+    assert_eq!(waiting(), 0);
+    // It ended before it began to wait again.
+    let ticket = bench.ticket(3, Some(door.admit()));
+    ticket.begin();
+    let runs = ticket.run().unwrap().on();
+    ticket.expire();
+    runs.waits();
+    assert_eq!(waiting(), 0);
+    assert!(!runs.begins(Instant::now()));
+    assert_eq!((waiting(), expired()), (0, 1));
+}
+
+#[test]
+fn a_call_that_waits_again_while_it_ends_is_counted_back_once() {
+    let door = door(1);
+    for round in 0..500 {
+        let bench = Bench::default();
+        let ticket = bench.ticket(1, Some(door.admit()));
+        ticket.begin();
+        let runs = ticket.run().unwrap().on();
+        let start = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                ticket.expire();
+            });
+            start.wait();
+            runs.waits();
+            let _ = runs.begins(Instant::now());
+        });
+        assert_eq!(door.waiting_calls(), 0, "round {round}");
+    }
 }
 
 #[test]
