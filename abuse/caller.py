@@ -32,7 +32,7 @@ class Line:
 
     def __init__(self, address: str) -> None:
         self.socket = wire.connect(address)
-        self.socket.setblocking(False)
+        self.socket.settimeout(0)
         self.out = bytearray()
         self.rest = b""
 
@@ -84,9 +84,7 @@ class Load:
         cid = FIRST_ID + number
         line = self.lines[number % len(self.lines)]
         line.out += self.before
-        line.out += bytes(
-            (cid & 127 | 128, cid >> 7 & 127 | 128, cid >> 14 & 127 | 128, cid >> 21)
-        )
+        line.out += bytes((cid & 127 | 128, cid >> 7 & 127 | 128, cid >> 14 & 127 | 128, cid >> 21))
         line.out += self.after
         self.sent_at.append(time.perf_counter())
         return line

@@ -15,7 +15,6 @@ import time
 from collections import Counter
 
 import abuse_pb2
-
 import callmethod
 
 PROTOCOLS = (

@@ -37,7 +37,7 @@ class Crowd:
         failed = 0
         for _ in range(count):
             sock = socket.socket()
-            sock.setblocking(False)
+            sock.settimeout(0)
             if sock.connect_ex(self.target) in {0, errno.EINPROGRESS}:
                 waiting[sock.fileno()] = sock
                 poll.register(sock, select.EPOLLOUT)

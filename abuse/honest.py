@@ -11,13 +11,16 @@ because this program was not woken in time is this machine's fault, and counts f
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from harness import wire
 from harness.numbers import quantile
+
+if TYPE_CHECKING:
+    import socket
 
 PERIOD = 0.002
 PAUSE = 0.02

@@ -1,7 +1,7 @@
 """Attacks callmethod and writes down what happened. Exits with 1 if a rule was broken.
 
-    make abuse                                  # all of it, into docs/reliability.md
-    make abuse ABUSE_ARGS="--only names,tls"    # some of it, printed and nothing written
+make abuse                                  # all of it, into docs/reliability.md
+make abuse ABUSE_ARGS="--only names,tls"    # some of it, printed and nothing written
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Calls and faults for as long as you like, and what grows meanwhile. Exits with 1 if something does.
+"""Calls and faults for as long as you like, and what grows meanwhile.
 
-Three programs run: the server that is attacked, clients of callmethod on all protocols and with all
-faces, and an attacker who tries one attack after the other. Every few seconds all rest for a moment,
-garbage is collected, and it is measured what server and clients hold.
+Three programs run: the server that is attacked, clients of callmethod on all protocols and with
+all faces, and an attacker who tries one attack after the other. Every few seconds all rest for a
+moment, garbage is collected, and it is measured what server and clients hold.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SOFT = ("first_bytes", "messages", "names", "peers")
 WORK_SECONDS, REST_SECONDS = 8.0, 1.5
 MB_PER_HOUR = 1.0
 NOISE_MB = 4.0
-"""What the allocator does with its pages; in less than some hours a slope cannot tell it from more."""
+"""What the allocator does with its pages; a slope of minutes cannot tell it from more."""
 WARM_PART = 0.25
 
 
@@ -38,7 +38,7 @@ class Held:
             self.samples.setdefault(name, []).append((seconds / 3600, number))
 
     def lines(self) -> list[tuple[str, float, float, float, bool]]:
-        """Return for each number: name, first, last, growth an hour, and whether that is too much."""
+        """Return for each number: name, first, last, growth an hour, whether that is too much."""
         found = []
         for name, points in self.samples.items():
             kept = points[int(len(points) * WARM_PART) :]
@@ -112,9 +112,7 @@ def told(seconds: float, server: Held, clients: Held, ended: dict[str, int]) -> 
     return f"{seconds:.0f} s: {', '.join(memory)}, calls {sum(ended.values()):,}"
 
 
-def verdict(
-    server: Held, clients: Held, ended: dict[str, int], attacks: int, panics: int
-) -> int:
+def verdict(server: Held, clients: Held, ended: dict[str, int], attacks: int, panics: int) -> int:
     print(f"calls by their end: {ended}; {attacks} attacks")
     broken = panics > 0
     for name, first, last, an_hour, bad in (*server.lines(), *clients.lines()):

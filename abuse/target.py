@@ -17,7 +17,6 @@ import threading
 import time
 
 import abuse_pb2
-
 import callmethod
 
 

@@ -6,7 +6,7 @@ import time
 import zlib
 
 from harness import wire
-from harness.attack import Attack, again, answered, in_turn
+from harness.attack import Attack, Run, again, answered, in_turn
 
 FAMILY = "Messages"
 MIB = 1 << 20
@@ -46,7 +46,7 @@ def cut_off(address: str, end: float) -> int:
 
 
 def unknown_compression(address: str, end: float) -> int:
-    def run(made: wire.Wire):
+    def run(made: wire.Wire) -> Run:
         number = 300 if made is wire.SOFA_WIRE else 3
         calls = [
             made.call(1, wire.field(1, b"x"), more=wire.field(number, kind))
@@ -77,7 +77,7 @@ def bombs(address: str, end: float) -> int:
     }
     honest[wire.GZIP].append(honest[wire.GZIP][0][:-4] + b"\x10\0\0\0")
 
-    def run(made: wire.Wire):
+    def run(made: wire.Wire) -> Run:
         calls = [
             made.call(1, data, more=made.packed(how))
             for how, packed in honest.items()
@@ -93,7 +93,7 @@ def trailing(address: str, end: float) -> int:
     """Bytes after the message, or after the compressed stream."""
     body = wire.field(1, b"x")
 
-    def run(made: wire.Wire):
+    def run(made: wire.Wire) -> Run:
         calls = [
             made.call(1, body + b"\xff\xff\xff"),
             made.call(1, gzipped(body) + b"more", more=made.packed(wire.GZIP)),
@@ -108,7 +108,7 @@ def no_messages(address: str, end: float) -> int:
     """A number that does not end, a length beyond the end, a group that is not closed."""
     bodies = [b"\xff" * 20, b"\x0a\x7f", b"\x0b", b"\x00", b"\x0c", b"\x0a\xff\xff\xff\xff\x0f"]
 
-    def run(made: wire.Wire):
+    def run(made: wire.Wire) -> Run:
         calls = [made.call(1, body) for body in bodies]
         return lambda address, end: answered(address, end, made, calls)
 
@@ -145,7 +145,7 @@ def deep(address: str, end: float) -> int:
     return answered(address, end, wire.BAIDU, calls)
 
 
-def paced(body: bytes, pause: float):
+def paced(body: bytes, pause: float) -> Run:
     """One message after the other on one connection, with a pause between them."""
     call = wire.BAIDU.call(1, body)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from harness import wire
-from harness.attack import Attack, again, answered, in_turn
+from harness.attack import Attack, Run, again, answered, in_turn
 
 FAMILY = "Names and metadata"
 LONG = "n" * 65536
 
 
 def unknown(address: str, end: float) -> int:
-    def run(made: wire.Wire):
+    def run(made: wire.Wire) -> Run:
         calls = [
             made.call(1, b"", "no_such_method"),
             made.call(1, b"", service="no.such.Service"),
@@ -23,7 +23,7 @@ def unknown(address: str, end: float) -> int:
 
 
 def long(address: str, end: float) -> int:
-    def run(made: wire.Wire):
+    def run(made: wire.Wire) -> Run:
         calls = [made.call(1, b"", service=LONG)]
         if made is not wire.HULU_WIRE:
             calls.append(made.call(1, b"", LONG))

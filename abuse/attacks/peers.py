@@ -10,7 +10,7 @@ import struct
 import time
 
 from harness import wire
-from harness.attack import Attack, in_turn
+from harness.attack import Attack, Run, in_turn
 
 FAMILY = "Half-open and slow peers, floods"
 MIB = 1 << 20
@@ -93,13 +93,13 @@ def deaf(address: str, end: float) -> int:
     return 100 * len(socks)
 
 
-def pipelined(frames: bytes, count: int):
+def pipelined(frames: bytes, count: int) -> Run:
     """Send `frames`, with `count` calls in them, again and again, and read what comes."""
 
     def run(address: str, end: float) -> int:
         times = 0
         with wire.connect(address) as sock:
-            sock.setblocking(False)
+            sock.settimeout(0)
             left = memoryview(frames)
             while time.monotonic() < end:
                 with contextlib.suppress(BlockingIOError):
@@ -113,7 +113,7 @@ def pipelined(frames: bytes, count: int):
     return run
 
 
-def flood(call: bytes, count: int = 1000):
+def flood(call: bytes, count: int = 1000) -> Run:
     return pipelined(call * count, count)
 
 

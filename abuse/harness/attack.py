@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
-from collections.abc import Callable, Iterable, Mapping  # noqa: TC003  (dataclasses)
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 from harness import wire
+
+if TYPE_CHECKING:
+    import socket
+
+Run: TypeAlias = Callable[[str, float], int]
+"""`run(address, end)`, see `Attack`."""
 
 WAIT_SECONDS = 0.05
 """For a server that is about to close; a bad one is not waited for longer."""
@@ -25,7 +31,7 @@ class Attack:
     name: str
     does: str
     bound: str
-    run: Callable[[str, float], int]
+    run: Run
     counters: tuple[str, ...]
     """Those that must grow, as `rejected_total.bad_magic`."""
     options: Mapping[str, object] = field(default_factory=dict)
@@ -85,7 +91,7 @@ def answered(address: str, end: float, protocol: wire.Wire, calls: Iterable[byte
                 times += 1
 
 
-def in_turn(*runs: Callable[[str, float], int]) -> Callable[[str, float], int]:
+def in_turn(*runs: Run) -> Run:
     """Do one after the other, each for its part of the time."""
 
     def run(address: str, end: float) -> int:

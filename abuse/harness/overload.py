@@ -96,7 +96,7 @@ def load(target: Target, place: Place, *words: str) -> dict[str, Any]:
         check=False,
         timeout=300,
         env={"PYTHONPATH": f"{HERE}:{PROTOS}"},
-        preexec_fn=place.take,  # noqa: PLW1509  (this program has one thread)
+        preexec_fn=place.take,
     )
     if done.returncode != 0:
         raise FailedError(f"caller.py: {done.stderr[-2000:]}")

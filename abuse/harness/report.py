@@ -10,6 +10,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from attacks import FAMILIES
+
 from harness import measure, overload
 
 if TYPE_CHECKING:
@@ -61,14 +62,14 @@ OVERLOAD = """\
 ## More than it can do
 
 For so many seconds {times} times as many calls come as the server answers at its best, at a fixed
-rate, whatever becomes of them. Handlers compute for 0.2 ms. Calls that would wait for more than half
-of their time are refused when they come, so that the others are answered in time.
+rate, whatever becomes of them. Handlers compute for 0.2 ms. Calls that would wait for more than
+half of their time are refused when they come, so that the others are answered in time.
 
 Wanted: {goodput:.0%} of the peak or more is answered in time; the refused are told within
 {refused:g} ms (p99); less than {dead:.0%} of the handlers that run end when their caller has given
 up.
 
-| | peak | asked for | answered in time | refused | told after, p50 / p99 | ran out of time | ran for nobody | |
+| | peak | asked for | in time | refused | told after, p50 / p99 | too late | ran for nobody | |
 |---|---|---|---|---|---|---|---|---|
 """
 
@@ -120,7 +121,9 @@ def verdict(faults: Sequence[str]) -> str:
 
 
 def line_of_result(result: Result) -> str:
-    return f"{result.name} | {result.bound} | {result.found} | {'ok' if result.well else '**BROKEN**'}"
+    return (
+        f"{result.name} | {result.bound} | {result.found} | {'ok' if result.well else '**BROKEN**'}"
+    )
 
 
 def line_of_overload(found: Overload) -> str:

@@ -35,7 +35,10 @@ def storms(target_place: Place, crowd_place: Place) -> list[Result]:
 
 
 def at_once(target_place: Place, crowd_place: Place) -> Result:
-    with Target(target_place) as target, Program("crowd.py", [target.address], crowd_place) as crowd:
+    with (
+        Target(target_place) as target,
+        Program("crowd.py", [target.address], crowd_place) as crowd,
+    ):
         crowd.line()
         before, begun = target.fds(), time.monotonic()
         crowd.tell(f"connect {AT_ONCE}")
@@ -51,7 +54,10 @@ def at_once(target_place: Place, crowd_place: Place) -> Result:
 
 
 def idle(target_place: Place, crowd_place: Place) -> Result:
-    with Target(target_place) as target, Program("crowd.py", [target.address], crowd_place) as crowd:
+    with (
+        Target(target_place) as target,
+        Program("crowd.py", [target.address], crowd_place) as crowd,
+    ):
         crowd.line()
         # What the first connections and workers take belongs to none of those that come.
         crowd.ask("churn 500")
@@ -69,7 +75,10 @@ def idle(target_place: Place, crowd_place: Place) -> Result:
 
 
 def churn(target_place: Place, crowd_place: Place) -> Result:
-    with Target(target_place) as target, Program("crowd.py", [target.address], crowd_place) as crowd:
+    with (
+        Target(target_place) as target,
+        Program("crowd.py", [target.address], crowd_place) as crowd,
+    ):
         crowd.line()
         crowd.ask("churn 1000")
         time.sleep(SETTLE_SECONDS)
@@ -80,14 +89,11 @@ def churn(target_place: Place, crowd_place: Place) -> Result:
         time.sleep(SETTLE_SECONDS)
         grown = target.rss() - rss
         rate = CHURN / done["seconds"]
+        files = "files are back" if gone else "files are left open"
     return Result(
         f"{CHURN:,} times connect, call, close",
         f"files back to where they were within 5 s, memory within {GROWTH >> 20} MiB",
-        f"{target_fds(gone)}; memory {grown / 2**20:+.1f} MiB; {done['failed']} failed; "
+        f"{files}; memory {grown / 2**20:+.1f} MiB; {done['failed']} failed; "
         f"{rate:,.0f} a second",
         gone and grown <= GROWTH and done["failed"] == 0,
     )
-
-
-def target_fds(gone: bool) -> str:
-    return "files are back" if gone else "files are left open"

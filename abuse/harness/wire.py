@@ -1,4 +1,4 @@
-"""Frames by hand, of the four protocols, from their pages in docs/protocols and none of our code."""
+"""Frames of the four protocols by hand, from their pages in docs/ and none of our code."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Wire:
         return Answer(known.get(4, 0), code, rest)
 
     def cut(self, data: bytes, at: int) -> tuple[Answer | None, int]:
-        """Take an answer that is whole off `data` from `at` on; return where the next one begins."""
+        """Take a whole answer off `data` from `at` on; return where the next one begins."""
         start = at + self.head_size
         if len(data) < start:
             return None, at
