@@ -46,25 +46,35 @@ class Row:
     def slow(self) -> bool:
         return self.during_ms >= SLOWER * self.quiet_ms
 
-    def faults(self) -> list[str]:
-        """Say which rules were broken."""
-        found = []
+    def broken(self) -> dict[str, str]:
+        """Return which rules were broken, and how."""
+        found = {}
         if self.times == 0:
-            found.append("the attack did nothing")
+            found["attack"] = "the attack did nothing"
         if self.lost:
-            found.append(f"{self.lost} calls lost")
+            found["calls"] = f"{self.lost} calls lost"
         if self.growth >= GROWTH:
-            found.append(f"grew by {self.growth >> 20} MiB")
+            found["memory"] = f"grew by {self.growth / 2**20:.1f} MiB"
         if self.slow:
-            found.append(f"p99 {self.during_ms / self.quiet_ms:.1f} times as long")
+            found["p99"] = f"p99 {self.during_ms / self.quiet_ms:.1f} times as long"
         if self.released is None:
-            found.append(f"not released: {self.left}")
+            found["released"] = f"not released: {self.left}"
         missing = [name for name in self.attack.counters if not grown(self.counted, name)]
         if missing:
-            found.append(f"nothing counted as {', '.join(missing)}")
+            found["counter"] = f"nothing counted as {', '.join(missing)}"
         if self.counted.get("panics_total"):
-            found.append(f"{self.counted['panics_total']} panics")
+            found["panics"] = f"{self.counted['panics_total']} panics"
         return found
+
+    def faults(self) -> list[str]:
+        """Return what was broken and is not known to be."""
+        return [text for rule, text in self.broken().items() if rule not in self.attack.known]
+
+    def known(self) -> list[str]:
+        """Return what was broken as is known, with the reason."""
+        known = self.attack.known
+        broken = self.broken().items()
+        return [f"{text}: {known[rule]}" for rule, text in broken if rule in known]
 
 
 def grown(counted: dict[str, int], name: str) -> bool:
@@ -93,7 +103,7 @@ def measure(attack: Attack, family: str, target: Target, honest: Program, place:
             attacker.line()
             row = measure_once(attack, target, honest, attacker)
         row.tries = tries
-        if not row.slow:
+        if not row.slow or "p99" in attack.known:
             break
     return row
 

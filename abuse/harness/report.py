@@ -101,7 +101,7 @@ def cells(row: Row) -> list[str]:
         f"{row.cpu:.0%}",
         released,
         ", ".join(counted(row)),
-        verdict(row.faults()) + (f" (try {row.tries})" if row.tries > 1 else ""),
+        verdict(row.faults(), row.known()) + (f" (try {row.tries})" if row.tries > 1 else ""),
     ]
 
 
@@ -116,8 +116,10 @@ def counted(row: Row) -> list[str]:
     ]
 
 
-def verdict(faults: Sequence[str]) -> str:
-    return f"**BROKEN: {'; '.join(faults)}**" if faults else "ok"
+def verdict(faults: Sequence[str], known: Sequence[str] = ()) -> str:
+    if faults:
+        return f"**BROKEN: {'; '.join([*faults, *known])}**"
+    return f"**known: {'; '.join(known)}**" if known else "ok"
 
 
 def line_of_result(result: Result) -> str:

@@ -93,7 +93,6 @@ def churn(target_place: Place, crowd_place: Place) -> Result:
     return Result(
         f"{CHURN:,} times connect, call, close",
         f"files back to where they were within 5 s, memory within {GROWTH >> 20} MiB",
-        f"{files}; memory {grown / 2**20:+.1f} MiB; {done['failed']} failed; "
-        f"{rate:,.0f} a second",
+        f"{files}; memory {grown / 2**20:+.1f} MiB; {done['failed']} failed; {rate:,.0f} a second",
         gone and grown <= GROWTH and done["failed"] == 0,
     )
