@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.others import Others
 from harness.processes import Program, wait_until
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Row:
     """Seconds; None where it took more than there were."""
     left: dict[str, tuple[int, int]] = field(default_factory=dict)
     counted: dict[str, int] = field(default_factory=dict)
+    others: float = 0.0
+    """Part of the CPUs that other programs took."""
     cpu: float = 0.0
     """Share of a CPU that the server took during the attack."""
     tries: int = 1
@@ -115,6 +118,8 @@ def measure_once(attack: Attack, target: Target, honest: Program, attacker: Prog
     quiet, during = [], []
     held = target.rss()
     cpu = attacked = 0.0
+    programs = (target, honest, attacker)
+    others, ours = Others(), sum(program.cpu_seconds() for program in programs)
     for _ in range(ROUNDS):
         quiet.append(honest.ask(str(attack.seconds)))
         cpu_before, begun = target.cpu_seconds(), time.monotonic()
@@ -130,6 +135,7 @@ def measure_once(attack: Attack, target: Target, honest: Program, attacker: Prog
         row.growth = max(row.growth, target.rss() - held)
         cpu += target.cpu_seconds() - cpu_before
         attacked += time.monotonic() - begun
+    row.others = others.share(sum(program.cpu_seconds() for program in programs) - ours)
     ended = time.monotonic()
     if wait_until(lambda: is_released(target, before), RELEASED_SECONDS):
         row.released = time.monotonic() - ended

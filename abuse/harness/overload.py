@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
 from dataclasses import dataclass
 from typing import Any
 
+from harness.others import Others
 from harness.processes import HERE, PROTOS, FailedError, Place, Target
 
 TIMES = 4
@@ -15,6 +17,9 @@ PEAK_SECONDS = 4.0
 GOODPUT = 0.9
 REFUSED_MS = 10.0
 DEAD = 0.01
+TRIES = 3
+DISTURBED = 0.05
+"""Part of the CPUs from which on other programs disturb: they take it in long pieces."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,9 @@ class Overload:
     load: dict[str, Any]
     begun: int
     late: int
+    others: float
+    """Part of the CPUs that other programs took."""
+    tries: int = 1
 
     @property
     def goodput(self) -> float:
@@ -68,6 +76,16 @@ class Overload:
 
 
 def overload(case: Case, target_place: Place, caller_place: Place) -> Overload:
+    """Overload a server; one that does not do well beside other programs has another chance."""
+    tries = 0
+    while True:
+        tries += 1
+        found = overload_once(case, target_place, caller_place)
+        if not found.faults() or found.others < DISTURBED or tries == TRIES:
+            return dataclasses.replace(found, tries=tries)
+
+
+def overload_once(case: Case, target_place: Place, caller_place: Place) -> Overload:
     """Find the peak, then ask for more; the peak is looked at again afterwards."""
     with Target(target_place, f"--handlers={case.handlers}") as target:
         load(target, caller_place, "--seconds=1")
@@ -75,7 +93,9 @@ def overload(case: Case, target_place: Place, caller_place: Place) -> Overload:
         state = target.state()
         rate = TIMES * before["in_time_per_s"]
         words = [f"--rate={rate}", f"--deadline={case.deadline}", f"--seconds={case.seconds}"]
+        cpu, others = target.cpu_seconds(), Others()
         during = load(target, caller_place, *words)
+        share = others.share(target.cpu_seconds() - cpu + during["cpu_s"])
         after_it = target.state()
         after = load(target, caller_place, f"--seconds={PEAK_SECONDS}")
     return Overload(
@@ -84,6 +104,7 @@ def overload(case: Case, target_place: Place, caller_place: Place) -> Overload:
         during,
         after_it["begun"] - state["begun"],
         after_it["late"] - state["late"],
+        share,
     )
 
 

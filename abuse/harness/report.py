@@ -101,7 +101,7 @@ def cells(row: Row) -> list[str]:
         f"{row.cpu:.0%}",
         released,
         ", ".join(counted(row)),
-        verdict(row.faults(), row.known()) + (f" (try {row.tries})" if row.tries > 1 else ""),
+        verdict(row.faults(), row.known()) + circumstances(row.tries, row.others),
     ]
 
 
@@ -122,6 +122,14 @@ def verdict(faults: Sequence[str], known: Sequence[str] = ()) -> str:
     return f"**known: {'; '.join(known)}**" if known else "ok"
 
 
+def circumstances(tries: int, others: float) -> str:
+    """Say how often it was tried, and who disturbed."""
+    said = [f"try {tries}"] if tries > 1 else []
+    if others >= overload.DISTURBED:
+        said.append(f"other programs took {others:.0%} of the CPUs")
+    return f" ({'; '.join(said)})" if said else ""
+
+
 def line_of_result(result: Result) -> str:
     return (
         f"{result.name} | {result.bound} | {result.found} | {'ok' if result.well else '**BROKEN**'}"
@@ -135,7 +143,8 @@ def line_of_overload(found: Overload) -> str:
         f"{found.case.name}, {found.case.seconds:g} s | {found.peak:,.0f}/s | {asked:,.0f}/s "
         f"| {load['in_time_per_s']:,.0f}/s ({found.goodput:.0%}) | {load['refused']:,} "
         f"| {load['refused_p50_ms']:.1f} / {load['refused_p99_ms']:.1f} ms "
-        f"| {load['expired']:,} | {found.dead:.2%} | {verdict(found.faults())}"
+        f"| {load['expired']:,} | {found.dead:.2%} "
+        f"| {verdict(found.faults())}{circumstances(found.tries, found.others)}"
     )
 
 

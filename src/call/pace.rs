@@ -19,9 +19,10 @@ pub(super) const SOON: usize = 64;
 const WEIGHT: u64 = 64;
 /// Where the last one waited for less than this part of what the next one may, nothing is crowded.
 const CROWDED_PART: u64 = 4;
-/// What is left of how long the last one waited, in sixteenths, when the next one is refused for
-/// it. So one is let in now and then, and shows how it is by then.
-const REMEMBERED: u64 = 15;
+/// How much of that is forgotten, one part of so many, with each call that is taken up and had many
+/// of its connection before it. So, where all others are refused, one is let in now and then, and
+/// shows how it is by then.
+const FORGOTTEN_PART: u64 = 64;
 
 /// How quickly calls that wait are taken up.
 ///
@@ -58,9 +59,13 @@ impl Pace {
     pub(super) fn observe(&self, waited: Duration, since: Since) {
         let waited = nanos(waited);
         let taken = self.taken.fetch_add(1, Ordering::Relaxed);
-        if since.soon {
-            self.waited.store(waited, Ordering::Relaxed);
-        }
+        let last = if since.soon {
+            waited
+        } else {
+            let last = self.waited.load(Ordering::Relaxed);
+            last - last / FORGOTTEN_PART
+        };
+        self.waited.store(last, Ordering::Relaxed);
         let steps = taken.saturating_sub(since.taken) + 1;
         let known = self.step.load(Ordering::Relaxed);
         // Many steps say more than few, in which one late wake-up may be all there is.
@@ -85,15 +90,9 @@ impl Pace {
         if wait <= most {
             return None;
         }
-        if own < SOON {
-            let waited = self.waited.load(Ordering::Relaxed);
-            if waited <= nanos(most) / CROWDED_PART {
-                return None;
-            }
-            self.waited
-                .store(waited / 16 * REMEMBERED, Ordering::Relaxed);
-        }
-        Some(wait)
+        let waited = self.waited.load(Ordering::Relaxed);
+        let crowded = own >= SOON || waited > nanos(most) / CROWDED_PART;
+        crowded.then_some(wait)
     }
 }
 
@@ -162,11 +161,13 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_for_what_was_is_let_in_some_time() {
+    fn who_is_refused_for_what_was_is_let_in_when_only_others_are_taken_up() {
         let pace = steady();
-        let refused = (0..100).filter(|_| pace.too_long(200, 0, ms(150)).is_some());
-        let refused = refused.count();
-        assert!((5..50).contains(&refused), "{refused}");
+        let refused = |pace: &Pace| pace.too_long(200, 0, ms(150)).is_some();
+        taken_up(&pace, 50, SOON, 1);
+        assert!(refused(&pace));
+        taken_up(&pace, 100, SOON, 1);
+        assert!(!refused(&pace));
     }
 
     #[test]

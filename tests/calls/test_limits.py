@@ -386,7 +386,7 @@ def test_more_than_can_be_done_is_refused_at_once_and_the_rest_is_in_time(
     assert set(codes) <= {0, ELIMIT, 1008}
     # Of some 150 that could be done.
     assert codes.count(0) >= 90
-    assert codes.count(ELIMIT) >= 200
+    assert codes.count(ELIMIT) >= 100
     # The pace is learned from the first ones.
     assert codes.count(1008) + slow.late <= 60
     assert server.stats()["rejected_total"]["overload"] == codes.count(ELIMIT)
