@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::select;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::call::{CloseKind, CloseReason, Event, Lane, Level, Link, RejectReason};
@@ -27,6 +28,8 @@ use crate::wire::{Frame, Reads, WireError};
 
 /// Bytes of room for one read.
 const READ_BYTES: usize = 16 * 1024;
+/// Bytes that are read of one connection before others have their turn, should they never end.
+const TURN_BYTES: usize = 16 * 1024;
 /// Time for a peer to end its side of a connection that was closed from here.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -150,6 +153,8 @@ impl Connection {
                     self.lose();
                     return self.aborted_reason();
                 }
+                // It ended its side in good order, and died afterwards.
+                () = stream.broken() => self.lose(),
                 result = &mut writing => if result.is_err() { self.lose() },
             }
         }
@@ -224,7 +229,7 @@ impl Connection {
             // Nothing is read before the session knows what it serves.
             self.registry.wait().await;
         }
-        let mut usual = 0;
+        let (mut usual, mut turn) = (0, 0);
         loop {
             // As many as came the last time.
             let mut batch = Batch::new(lane, usual);
@@ -240,6 +245,11 @@ impl Connection {
             }
             std::future::poll_fn(|context| lane.poll_room(context)).await;
             self.until_read().await;
+            if turn >= TURN_BYTES {
+                // A socket that always has more would keep this task, and this thread, to itself.
+                yield_now().await;
+                turn = 0;
+            }
             if !buffer.is_empty() {
                 self.await_rest(buffer.len());
             }
@@ -261,6 +271,7 @@ impl Connection {
                         self.rest_came();
                         self.stir();
                         Counters::add(&self.terms.counters.bytes_received, received);
+                        turn += received;
                         break;
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
