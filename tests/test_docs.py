@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -106,37 +105,3 @@ def test_the_page_on_loading_runs(child_env: dict[str, str], tmp_path: Path) -> 
         subprocess.run(
             [sys.executable, str(script)], env=child_env, cwd=tmp_path, timeout=60, check=True
         )
-
-
-def test_the_newcomers_path(tmp_path: Path) -> None:
-    page = (DOCS / "command_line.md").read_text(encoding="utf-8")
-    part = page.partition("## From nothing")[2].partition("\n## ")[0]
-    texts = dict(re.findall(r"```(proto|python)\n(.*?)```", part, re.DOTALL))
-    (tmp_path / "greeter.proto").write_text(texts["proto"], encoding="utf-8")
-    (tmp_path / "greeter.py").write_text(texts["python"], encoding="utf-8")
-    served, called = re.findall(r"```console\n(.*?)```", part, re.DOTALL)
-
-    def words(line: str) -> list[str]:
-        program, *rest = shlex.split(line.removeprefix("$ "))
-        assert program == "callmethod"
-        return [sys.executable, "-m", "callmethod", *rest]
-
-    command, line = served.splitlines()
-    with subprocess.Popen(
-        [*words(command), "--bind", "127.0.0.1:0"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            said = process.stdout.readline().rstrip("\n")
-            address = re.search(r"[\d.]+:\d+", said)[0]
-            assert said == line.replace("127.0.0.1:8000", address)
-            for session in called.split("$ ")[1:]:
-                command, _, answer = session.partition("\n")
-                ended = subprocess.run(
-                    words(command.replace("127.0.0.1:8000", address)),
-                    cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-                )  # fmt: skip
-                assert (ended.stdout, ended.stderr) == (answer, "")
-        finally:
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=20) == 0

@@ -51,6 +51,10 @@ class Failure(Exception):  # noqa: N818  (how a command ends, not an error of th
         self.status = status
         self.text = text
 
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
+
 
 def status_of(code: Code) -> int:
     """Return the exit code of a call that failed."""
