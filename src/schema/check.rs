@@ -1,31 +1,89 @@
 //! What is wrong with a file and is not noticed when it is linked: there the pool says nothing, or
 //! panics, or panics later.
 
+use bytes::Bytes;
+use foldhash::{HashMap, HashSet};
 use prost::Message as _;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto};
 
 use crate::schema::SchemaError;
 
-/// Checks the serialized file at `place` in a list.
-pub(super) fn check(place: usize, file: &[u8]) -> Result<(), SchemaError> {
-    let file = FileDescriptorProto::decode(file)
-        .map_err(|error| SchemaError::Link(format!("file {place} does not parse: {error}")))?;
-    match file.syntax.as_deref() {
-        None | Some("proto2" | "proto3") => {}
-        Some("editions") => return Err(SchemaError::Editions(file.name().to_owned())),
-        Some(other) => {
-            let text = format!("{:?} has the unknown syntax {other:?}", file.name());
+/// Ways that lead from a file over public imports: the pool goes them all, one inside the other.
+const MOST_WAYS: usize = 10_000;
+
+/// Checks serialized files that are to be linked.
+pub(super) fn check(files: &[Bytes]) -> Result<(), SchemaError> {
+    let read = |(place, file): (usize, &Bytes)| {
+        FileDescriptorProto::decode(file.as_ref())
+            .map_err(|error| SchemaError::Link(format!("file {place} does not parse: {error}")))
+    };
+    let files: Vec<_> = files
+        .iter()
+        .enumerate()
+        .map(read)
+        .collect::<Result<_, _>>()?;
+    for file in &files {
+        match file.syntax.as_deref() {
+            None | Some("proto2" | "proto3") => {}
+            Some("editions") => return Err(SchemaError::Editions(file.name().to_owned())),
+            Some(other) => {
+                let text = format!("{:?} has the unknown syntax {other:?}", file.name());
+                return Err(SchemaError::Link(text));
+            }
+        }
+        if let Some(entry) = broken_map(&file.message_type) {
+            let text = format!("in {:?}, {entry:?} is no entry of a map", file.name());
             return Err(SchemaError::Link(text));
         }
     }
-    match broken_map(&file.message_type) {
-        None => Ok(()),
-        Some(entry) => {
-            let text = format!("in {:?}, {entry:?} is no entry of a map", file.name());
-            Err(SchemaError::Link(text))
+    if let Some(name) = entangled(&files) {
+        let text = format!("the public imports of {name:?} go in a circle, or in too many ways");
+        return Err(SchemaError::Link(text));
+    }
+    Ok(())
+}
+
+/// The name of a file from which public imports lead back to it, or in very many ways elsewhere.
+fn entangled(files: &[FileDescriptorProto]) -> Option<&str> {
+    let mut places = HashMap::default();
+    for (place, file) in files.iter().enumerate() {
+        // Two of one name are refused by the pool.
+        places.entry(file.name()).or_insert(place);
+    }
+    let mut importers: Vec<Vec<usize>> = vec![Vec::new(); files.len()];
+    let mut left = vec![0_usize; files.len()];
+    for (place, file) in files.iter().enumerate() {
+        let public: HashSet<_> = file.public_dependency.iter().collect();
+        for (number, name) in (0_i32..).zip(&file.dependency) {
+            let imported = places
+                .get(name.as_str())
+                .and_then(|at| importers.get_mut(*at));
+            if let (true, Some(importers)) = (public.contains(&number), imported) {
+                importers.push(place);
+                *left.get_mut(place)? += 1;
+            }
         }
     }
+    // From the files that import nothing to those that import them: what is in a circle stays.
+    let mut ways = vec![1_usize; files.len()];
+    let mut free: Vec<_> = (0..files.len())
+        .filter(|at| left.get(*at) == Some(&0))
+        .collect();
+    while let Some(at) = free.pop() {
+        let of_it = *ways.get(at)?;
+        for &importer in importers.get(at)? {
+            let (ways, left) = (ways.get_mut(importer)?, left.get_mut(importer)?);
+            *ways = ways.saturating_add(of_it);
+            *left -= 1;
+            if *left == 0 {
+                free.push(importer);
+            }
+        }
+    }
+    let mut all = files.iter().zip(ways.iter().zip(&left));
+    all.find(|(_, (ways, left))| **left > 0 || **ways > MOST_WAYS)
+        .map(|(file, _)| file.name())
 }
 
 /// The name of a message that is marked as the entry of a map and is none.
@@ -137,5 +195,42 @@ mod tests {
             let text = refused(&file(fields)).to_string();
             assert!(text.ends_with("\"Entry\" is no entry of a map"), "{text}");
         }
+    }
+
+    #[test]
+    fn imports_without_end() {
+        let file = |name: &str, imports: &[&str]| {
+            let file = FileDescriptorProto {
+                name: Some(name.to_owned()),
+                dependency: imports.iter().map(|&name| name.to_owned()).collect(),
+                public_dependency: (0_i32..).take(imports.len()).collect(),
+                ..FileDescriptorProto::default()
+            };
+            file.encode_to_vec().into()
+        };
+        let good = [file("a", &["b", "c"]), file("b", &["c"]), file("c", &[])];
+        assert!(MessagePool::link(&good).is_ok());
+        for files in [
+            vec![file("a", &["a", "a"])],
+            vec![file("a", &["b", "c"]), file("b", &["a"]), file("c", &["a"])],
+        ] {
+            let text = MessagePool::link(&files).unwrap_err().to_string();
+            assert!(text.contains("public imports of \"a\""), "{text}");
+        }
+        // Two ways from each to the next one are more than anybody can go.
+        let names: Vec<_> = (0..60).map(|number| number.to_string()).collect();
+        let ladder: Vec<_> = names
+            .windows(2)
+            .map(|pair| file(&pair[0], &[&pair[1], &pair[1]]))
+            .chain([file("59", &[])])
+            .collect();
+        let text = MessagePool::link(&ladder).unwrap_err().to_string();
+        assert!(text.contains("too many ways"), "{text}");
+        let names: Vec<_> = (0..20_000).map(|number| number.to_string()).collect();
+        let chain: Vec<_> = names
+            .windows(2)
+            .map(|pair| file(&pair[0], &[&pair[1]]))
+            .collect();
+        assert!(MessagePool::link(&chain).is_err());
     }
 }

@@ -35,9 +35,7 @@ impl MessagePool {
     /// # Errors
     /// A file does not parse, an import is missing, or a file uses editions.
     pub fn link(files: &[Bytes]) -> Result<Self, SchemaError> {
-        for (place, file) in files.iter().enumerate() {
-            check(place, file)?;
-        }
+        check(files)?;
         let mut pool = DescriptorPool::new();
         let set = FileSet {
             files: files.to_vec(),
