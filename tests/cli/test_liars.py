@@ -43,7 +43,7 @@ def test_a_broken_set_is_one_error(run, tmp_path: Path) -> None:
         if ended.status == 0:
             assert run("describe", *words).status == 0, seed
             called = run("call", "127.0.0.1:1", "everything.Station.one", '{"id": 1}', *words)
-            assert called.status in {3, 4, 5, 64 + 14}, (seed, called)
+            assert called.status in {3, 4, 7, 8, 64 + 14}, (seed, called)
     assert seen >= {0, 3}
 
 
@@ -99,7 +99,11 @@ def lied_to(
         ((NUMBERS, []), 3, f"says that it has {NUMBERS}, and shows no file with it"),
         (("a.\x1b[31mB", []), 3, r"says that it has a.\x1b[31mB, and shows no file with it"),
         ((NUMBERS, [b"\xff\xff"]), 3, "file 0 does not parse"),
-        ((NUMBERS, [testing_pb2.DESCRIPTOR.serialized_pb]), 3, "imported file 'testing_fields.proto' has not been added"),
+        (
+            (NUMBERS, [testing_pb2.DESCRIPTOR.serialized_pb]),
+            3,
+            "imported file 'testing_fields.proto' has not been added",
+        ),
         ((NUMBERS, [b"\x0a\x01x\x62\x08proto\x1b[1"]), 3, r'has the unknown syntax "proto'),
         ((NUMBERS, [], "go\naway\x1b[2J"), 4, r"go\naway\x1b[2J"),
     ],

@@ -144,7 +144,9 @@ def test_reload_renews_the_workers_and_outlives_a_mistake(run, serve, folder: Pa
         told += line
         if "the old workers stay" in line:
             break
-    assert "factory=greeter:Greeter reason='SyntaxError: invalid syntax (greeter.py, line 1)'" in told
+    assert (
+        "factory=greeter:Greeter reason='SyntaxError: invalid syntax (greeter.py, line 1)'" in told
+    )
     assert re.findall(r'  File "(.*)", line (\d+)', told) == [(str(module), "1")]
     becomes("good morning ada")
     module.write_text(GREETER.replace("hello", "good evening"), encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -173,13 +174,22 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"; there is {printable(', '.join(known))}" if known else "; there is none at all"
 
 
-def to_bytes(pool: _core.MessagePool, message: str, json: str) -> bytes:
+def to_bytes(pool: _core.MessagePool, message: str, text: str) -> bytes:
     """Return a message that is given as JSON.
 
     Raises:
         Failure: it is none.
     """
     try:
-        return pool.parse_json(message, json)
+        return pool.parse_json(message, text)
     except ValueError as error:
-        raise Failure(Exit.JSON, f"the request is no {message}: {error}") from None
+        status = _what_is_wrong(text, str(error))
+        raise Failure(status, printable(f"the request is no {message}: {error}")) from None
+
+
+def _what_is_wrong(text: str, told: str) -> Exit:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return Exit.JSON
+    return Exit.FIELD if told.startswith("unrecognized field name") else Exit.VALUE

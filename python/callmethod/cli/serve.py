@@ -123,8 +123,8 @@ def run(args: argparse.Namespace) -> int:
 class Start(logging.Filter):
     """What the log says of workers, for a reader who did not write `in_worker`.
 
-    Until a worker has come up, errors are kept back: if none does, the program ends with the reason,
-    which need not be in the log as well.
+    Until a worker has come up, errors are kept back: if none does, the program ends with the
+    reason, which need not be in the log as well.
     """
 
     def __init__(self, served: str) -> None:
