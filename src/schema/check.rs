@@ -92,7 +92,7 @@ fn broken_map(messages: &[DescriptorProto]) -> Option<&str> {
         let marked = message
             .options
             .as_ref()
-            .is_some_and(|options| options.map_entry());
+            .is_some_and(prost_types::MessageOptions::map_entry);
         if marked && !is_entry(message) {
             return Some(message.name());
         }
