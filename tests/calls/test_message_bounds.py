@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from pathlib import Path
@@ -102,6 +103,7 @@ def test_a_caller_is_told_before_anything_is_sent(
     assert server.stats()["rejected_total"] == {}
 
 
+@functools.cache
 def nested(depth: int) -> bytes:
     """A `Node` with so many others in it, one in the other."""
     heads: list[bytes] = []
