@@ -21,7 +21,6 @@ use crate::net::admitting::Batch;
 use crate::net::connection::{Connection, Role, locked};
 use crate::net::outgoing::Left;
 use crate::net::panics::contained;
-use crate::net::timeouts::Vigil;
 use crate::net::tls;
 use crate::wire::tls::{is_hello, looks_like_tls};
 use crate::wire::{Frame, Reads, WireError};
@@ -182,30 +181,6 @@ impl Connection {
         caller && self.answers() && !self.terms.serves()
     }
 
-    /// Ends calls, those that came in and those that go out, when their time is up, and the
-    /// connection when nothing comes of it any more.
-    async fn keep_time(&self) -> std::convert::Infallible {
-        let mut vigil = Vigil::new(Instant::now(), &self.terms.timeouts);
-        loop {
-            // Armed before the look: a change that comes in between is not missed.
-            let mut sooner = pin!(self.sooner.notified());
-            sooner.as_mut().enable();
-            let now = Instant::now();
-            self.expire_calls(now.into_std());
-            self.expire_tickets(now.into_std());
-            let look = self.look(&mut vigil, now);
-            let calls = self.calling.next_deadline();
-            let tickets = self.answering.next_deadline();
-            let deadlines = calls.into_iter().chain(tickets).map(Instant::from_std);
-            let next = deadlines.fold(look, Instant::min);
-            select! {
-                biased;
-                () = sooner => {}
-                () = sleep_until(next) => {}
-            }
-        }
-    }
-
     /// Whether the peer need only be given a moment to end its side: the user wants it gone, or
     /// nothing is under way on it any more. A server that drains is more patient.
     fn is_closed_here(&self) -> bool {
@@ -249,11 +224,14 @@ impl Connection {
             // Nothing is read before the session knows what it serves.
             self.registry.wait().await;
         }
+        let mut usual = 0;
         loop {
-            let mut batch = Batch::new(lane);
+            // As many as came the last time.
+            let mut batch = Batch::new(lane, usual);
             let cut = self.cut(&mut buffer, lane, link, &mut batch).await;
             let cut = self.unless_tls(cut, &buffer);
-            Counters::add(&self.terms.counters.calls_received, batch.calls.len());
+            usual = batch.calls.len();
+            Counters::add(&self.terms.counters.calls_received, usual);
             lane.push(link, batch.calls);
             cut?;
             if buffer.is_empty() {
