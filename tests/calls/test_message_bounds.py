@@ -1,4 +1,4 @@
-"""How long a message may be, and how deeply nested: what is just within the bound, and just above."""
+"""How long a message may be, and how deeply nested: what is just within and just above."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import callmethod
-from callmethod import BaiduStd, Code, Hulu, Indexed, RpcError, Sofa
+from callmethod import BaiduStd, Hulu, Indexed, Sofa
 from testing_pb2 import Number, Numbers, Numbers_Stub
 
 if TYPE_CHECKING:

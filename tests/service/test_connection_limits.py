@@ -33,14 +33,15 @@ def ends(sock):
 def listening(address):
     """The socket of this process that listens at `address`, as a copy."""
     port = int(address.rpartition(":")[2])
-    for name in os.listdir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
-            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
-                sock = socket.socket(fileno=os.dup(int(name)))
-                if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                    if sock.getsockname()[1] == port:
-                        return sock
-                sock.close()
+            if not stat.S_ISSOCK(entry.stat().st_mode):
+                continue
+            sock = socket.socket(fileno=os.dup(int(entry.name)))
+            listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if listens and sock.getsockname()[1] == port:
+                return sock
+            sock.close()
     raise AssertionError(f"nothing listens at {address}")
 
 
@@ -180,9 +181,7 @@ def test_without_idle_timeout_and_within_it_connections_stay(
         assert channel.stats()["connects_total"] == 1
 
 
-def test_no_call_of_our_channel_is_lost_to_an_idle_close(
-    server_factory, channel_factory, recorder
-):
+def test_no_call_of_our_channel_is_lost_to_an_idle_close(server_factory, channel_factory, recorder):
     server = server_factory(recorder, protocols=None, options=ServerOptions(idle_timeout=0.05))
     channel = channel_factory(server.address, protocol=BaiduStd())
     stub = Numbers_Stub(channel)
