@@ -2,16 +2,16 @@
 
 Usage: python scripts/test_matrix.py [arguments of pytest]
 
-`make test-matrix` makes what it needs first; so does `make process-counts`, which runs a part of the
-suite in great numbers.
+`make test-matrix` makes what it needs first; so does `make process-counts`, which runs a part of
+the suite in great numbers.
 
 A release wheel is built for each Python and installed in a virtual environment for each pair of
 Python and protobuf, under build/matrix/; they are kept, and a second run installs only what has
 changed. A cell is one run of pytest in one of them. Two run at a time.
 
-PYTHONS="3.11 3.12", PROTOBUFS="7.36.2" and IMPLEMENTATIONS="upb" in the environment name fewer; a Python that is asked
-for and not found is a failure, and so is a cell in which no test ran, or whose interpreter or
-protobuf is not the one on the label.
+PYTHONS="3.11 3.12", PROTOBUFS="7.36.2" and IMPLEMENTATIONS="upb" in the environment name fewer; a
+Python that is asked for and not found is a failure, and so is a cell in which no test ran, or whose
+interpreter or protobuf is not the one on the label.
 """
 
 import hashlib

@@ -184,12 +184,13 @@ def _check_pairs(others: object) -> None:
     if not isinstance(others, Sequence) or isinstance(others, (str, bytes)):
         raise TypeError(f"others must be pairs of cert and key, not {type(others).__name__}")
     for place, pair in enumerate(others):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"others[{place}] must be a pair of cert and key")
-        cert, key = pair
-        _check_pem(f"others[{place}][0]", cert)
-        if key is not None:
-            _check_pem(f"others[{place}][1]", key)
+        match pair:
+            case (cert, key):
+                _check_pem(f"others[{place}][0]", cert)
+                if key is not None:
+                    _check_pem(f"others[{place}][1]", key)
+            case _:
+                raise TypeError(f"others[{place}] must be a pair of cert and key")
 
 
 def check_server(tls: object) -> None:

@@ -1,7 +1,8 @@
-"""How long a message may be, and how deeply nested: what is just within the bound, and just above."""
+"""How long a message may be, and how deeply nested: what is just within and just above."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import callmethod
-from callmethod import BaiduStd, Code, Hulu, Indexed, RpcError, Sofa
+from callmethod import BaiduStd, Hulu, Indexed, Sofa
 from testing_pb2 import Number, Numbers, Numbers_Stub
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def test_a_caller_is_told_before_anything_is_sent(
     assert server.stats()["rejected_total"] == {}
 
 
+@functools.cache
 def nested(depth: int) -> bytes:
     """A `Node` with so many others in it, one in the other."""
     heads: list[bytes] = []

@@ -24,7 +24,7 @@ def say(*words):
     print(*words, flush=True)
 
 
-def wait_until(predicate, timeout=10):
+def wait_until(predicate, timeout=30):
     end = time.monotonic() + timeout
     while not predicate():
         assert time.monotonic() < end, "the script waited in vain"
@@ -107,8 +107,7 @@ class Script:
 
 @pytest.fixture
 def script(tmp_path, child_env):
-    """``script(text, *arguments, stdin=False)``: starts the text, after the prelude, as a file of its
-    own.
+    """``script(text, *arguments, stdin=False)``: starts the text, after the prelude, as a file.
 
     A file and not ``-c``, so that multiprocessing can spawn from it.
     """

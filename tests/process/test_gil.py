@@ -4,6 +4,7 @@ A handler holds the GIL and lets nobody else run: no other handler, no callback,
 CALLMETHOD_TEST_SLOW=1 has it do so for 10 s.
 """
 
+import contextlib
 import os
 import socket
 import time
@@ -58,10 +59,8 @@ def wire(load_file):
 
 def ends_after(sock, began):
     """Seconds from `began` to the end of the connection, on which nothing came."""
-    try:
+    with contextlib.suppress(ConnectionResetError):
         assert sock.recv(1) == b""
-    except ConnectionResetError:
-        pass
     return time.monotonic() - began
 
 
@@ -113,11 +112,11 @@ def test_what_is_promised_is_kept_while_a_handler_holds_the_gil(script, raw_sock
     assert on_time(ends_after(half, began), FRAME)
     # It is looked for that eight times in this time.
     assert IDLE - 0.05 <= ends_after(idle, quiet_since) <= IDLE * 9 / 8 + LATE
-    assert time.monotonic() - began < HOLDS - 0.1, "all of it while the GIL was held"
+    assert time.monotonic() - began < HOLDS - LATE, "all of it while the GIL was held"
 
     answer = wire.read_answer(holder)
     assert (answer.id, answer.code) == (1, 0)
-    assert time.monotonic() - began >= HOLDS - 0.1
+    assert time.monotonic() - began >= HOLDS - LATE
     fresh = raw_socket(address)
     for cid in (6, 7):
         call(fresh, cid, wire.TWICE)

@@ -49,6 +49,8 @@ LABELS = {
     "unknown_protocol",
     "handshake_timeout",
     "too_many_connections",
+    "frame_timeout",
+    "unfinished_bytes",
     "unauthenticated",
     "unexpected_reply",
     "overload",

@@ -375,7 +375,12 @@ def test_a_channel_that_is_closed_while_it_connects_ends_its_calls(
         channel = callmethod.Channel(address, protocol=BaiduStd(), tls=tls)
         endings = []
         Numbers_Stub(channel).push(callmethod.Controller(timeout=None), HELLO, endings.append)
-        connecting = in_thread(lambda: pytest.raises(RpcError, channel.connect, None))
+
+        def connect():
+            with pytest.raises(RpcError):
+                channel.connect(None)
+
+        connecting = in_thread(connect)
         time.sleep(0.1)
         began = time.monotonic()
         channel.close(grace=0.2)
