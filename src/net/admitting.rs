@@ -11,7 +11,8 @@ use crate::call::{
     Place, Registry, RejectReason, ReplyTo, Ticket,
 };
 use crate::net::clock;
-use crate::net::connection::{Connection, Role};
+use crate::net::connection::Connection;
+use crate::net::terms::Role;
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
 use crate::wire::{BodyFault, CallFrame, Extras, Payload, Target};
