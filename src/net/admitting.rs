@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::call::{
-    Admission, Call, CloseKind, CloseReason, Event, Greeting, Lane, Level, Link, Permit, Place,
-    Registry, RejectReason, ReplyTo, Ticket,
+    Admission, Call, CloseKind, CloseReason, Event, Greeting, Held, Lane, Level, Link, Permit,
+    Place, Registry, RejectReason, ReplyTo, Ticket,
 };
 use crate::net::clock;
-use crate::net::connection::{Connection, Role};
+use crate::net::connection::Connection;
+use crate::net::terms::Role;
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
 use crate::wire::{BodyFault, CallFrame, Extras, Payload, Target};
@@ -42,6 +43,11 @@ impl<'a> Batch<'a> {
             waiting: None,
             calls: Vec::with_capacity(expected),
         }
+    }
+
+    /// How many calls of the connection wait.
+    fn waiting(&self) -> usize {
+        self.waiting.map_or(0, |(calls, _)| calls) + self.calls.len()
     }
 
     /// The calls and the bytes that wait in the lane, if these are too much to let more of them in.
@@ -140,7 +146,7 @@ impl Connection {
             self.terms.counters.rejected(RejectReason::Stopping);
             return Ok(None);
         }
-        let (place, body, permit) = match self.examine(&target, body, registry, batch) {
+        let (place, body, permit) = match self.examine(&target, body, timeout, registry, batch) {
             Ok(examined) => examined,
             Err((reason, status)) if self.traits().failures => {
                 self.terms.counters.rejected(reason);
@@ -190,6 +196,7 @@ impl Connection {
         &self,
         target: &Target,
         body: Result<Payload, BodyFault>,
+        timeout: Option<Duration>,
         registry: &Registry,
         batch: &mut Batch<'_>,
     ) -> Result<(Place, Payload, Option<Permit>), NotAdmitted> {
@@ -216,7 +223,13 @@ impl Connection {
             let text = format!("{calls} calls with {bytes} bytes wait on this connection already");
             return Err(full(Status::new(Code::ResourceExhausted, text)));
         }
-        let permit = admission.map(|door| door.enter(place)).transpose();
+        let held = || Held {
+            waiting: batch.waiting(),
+            open: self.answering.open_calls(),
+        };
+        let permit = admission
+            .map(|door| door.enter(place, timeout, held))
+            .transpose();
         Ok((place, body, permit.map_err(full)?))
     }
 }

@@ -1,5 +1,6 @@
 //! One connected socket, of whatever family.
 
+use std::future::pending;
 use std::io::{self, IoSlice, Read as _};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
@@ -128,6 +129,19 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.writable().await,
             Self::Unix(stream) => stream.writable().await,
+        }
+    }
+
+    /// Waits until the connection breaks, where somebody says that it does: the peer by a reset, or
+    /// the system, which has given the peer up.
+    pub async fn broken(&self) {
+        let broken = match self {
+            Self::Tcp(stream) => stream.ready(Interest::ERROR).await,
+            Self::Unix(stream) => stream.ready(Interest::ERROR).await,
+        };
+        if broken.is_err() {
+            // The runtime is shutting down.
+            pending::<()>().await;
         }
     }
 

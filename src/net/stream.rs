@@ -1,7 +1,7 @@
 //! One connected stream: a socket, or TLS over one.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -135,6 +135,15 @@ impl Stream {
             Self::Plain(socket) => socket.writable().await,
             Self::Tls(stream) => stream.writable().await,
             Self::Other(other) => poll_fn(|context| other.poll_writable(context)).await,
+        }
+    }
+
+    /// Waits until the connection breaks, though nothing is read or written.
+    pub async fn broken(&self) {
+        match self {
+            Self::Plain(socket) => socket.broken().await,
+            Self::Tls(stream) => stream.broken().await,
+            Self::Other(_) => pending().await,
         }
     }
 

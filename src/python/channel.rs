@@ -11,7 +11,7 @@ use crate::call::{Answer, Ended, Event, Link, Processor, Session, Turn, Waiter};
 use crate::metrics::Counters;
 use crate::net::Unfinished;
 use crate::net::client::{Channel as Calling, Delivery as UnderWay, Serving, Target};
-use crate::net::connection::{Role, Terms};
+use crate::net::terms::{Role, Terms};
 use crate::net::tls::TlsConnector;
 use crate::python::callbacks::Callback;
 use crate::python::invoker::Invoker;
@@ -103,7 +103,7 @@ impl Channel {
             Some(servicing) => Arc::new(Invoker::new(Arc::clone(servicing))),
         };
         let offer = match &servicing {
-            None => crate::net::connection::Offer::Nothing,
+            None => crate::net::terms::Offer::Nothing,
             Some(servicing) => servicing.offered(py)?,
         };
         let (target, peer) = match target {

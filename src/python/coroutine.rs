@@ -4,6 +4,7 @@
 //! raises gets out to the loop, which an exit in it would end for all.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::gc::PyVisit;
@@ -80,12 +81,27 @@ impl Coroutine {
         Ok(self.steps.get_or_init(|| steps).bind(py))
     }
 
+    /// Whether it is still wanted, now that its loop comes to it.
+    fn begins(&self) -> bool {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = running.as_ref().and_then(|(_, runs)| runs.as_ref());
+        runs.is_none_or(|runs| runs.begins(Instant::now()))
+    }
+
     /// What is yielded; `None` when it has ended.
     fn step<'py>(
         &self,
         py: Python<'py>,
         send: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Sent<'py>>,
     ) -> Option<Bound<'py, PyAny>> {
+        if self.steps.get().is_none() && !self.begins() {
+            // Its caller waits no more, so it is not begun.
+            match self.close(py) {
+                Ok(()) => self.conclude(py, Ok(&py.None().into_bound(py))),
+                Err(error) => self.conclude(py, Err(error)),
+            }
+            return None;
+        }
         match self.steps(py).and_then(send) {
             Ok(Sent::Yielded(value)) => return Some(value),
             Ok(Sent::Returned(value)) => self.conclude(py, Ok(&value)),

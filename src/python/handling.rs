@@ -1,6 +1,8 @@
 //! How one call is run: from its bytes to the handler, and from what the handler gave to its end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -26,6 +28,8 @@ use crate::wire::baidu_std::errno;
 /// What runs a call.
 struct Run<'a, 'py> {
     handler: &'a Bound<'py, PyAny>,
+    /// It gives something to be awaited, as was seen.
+    awaits: &'a AtomicBool,
     running: Running<'a>,
 }
 
@@ -91,6 +95,10 @@ impl Invoker {
         ) else {
             return;
         };
+        // Where none can be refused nobody asks how long they wait.
+        if link.traits().failures && !bound.awaits.load(Ordering::Relaxed) {
+            ticket.taken_up(Instant::now());
+        }
         let opened = answer::opened(py, body, link.limit());
         let request = match opened.and_then(|body| parse(py, bound, &body)) {
             Ok(request) => request,
@@ -112,6 +120,7 @@ impl Invoker {
         };
         let run = Run {
             handler: handler.bind(py),
+            awaits: &bound.awaits,
             running,
         };
         if let Err(error) = self.run(py, controller, run, request, turn) {
@@ -166,7 +175,7 @@ impl Invoker {
         let settled = match handled {
             // The handler's context was left: the event loop may enter it at any time from now on.
             Ok((context, Ok(result))) => {
-                let settled = self.settle(&result, context, done.as_unbound(), run.running, turn);
+                let settled = self.settle(&result, context, done.as_unbound(), run, turn);
                 enter::release(result);
                 settled
             }
@@ -186,7 +195,7 @@ impl Invoker {
         result: &Bound<'_, PyAny>,
         context: Bound<'_, PyAny>,
         done: &Py<Done>,
-        running: Running<'_>,
+        run: Run<'_, '_>,
         turn: &mut Turn<'_>,
     ) -> PyResult<()> {
         let py = result.py();
@@ -196,7 +205,10 @@ impl Invoker {
         if !is_awaitable(result)? {
             return done.get().conclude(py, Some(result));
         }
-        let ends = (Ends::Call(done.clone_ref(py)), Some(running.on()));
+        run.awaits.store(true, Ordering::Relaxed);
+        let runs = run.running.on();
+        runs.waits();
+        let ends = (Ends::Call(done.clone_ref(py)), Some(runs));
         if let Err(error) = self.submit(py, result, context, ends, turn) {
             done.get().raise(py, error);
         }

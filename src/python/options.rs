@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 
 use crate::call::Limits;
 use crate::net::client::ChannelOptions;
-use crate::net::connection::Offer;
 use crate::net::server::Bounds;
+use crate::net::terms::Offer;
 use crate::net::{Timeouts, Unfinished};
 use crate::schema::Method;
 use crate::wire::baidu_std::BaiduStdCodec;

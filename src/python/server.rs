@@ -9,8 +9,8 @@ use pyo3::types::PyDict;
 
 use crate::call::{Admission, Session};
 use crate::net::address::Address;
-use crate::net::connection::{Role, Terms};
 use crate::net::server::{Cut, Listener, Server as Serving};
+use crate::net::terms::{Role, Terms};
 use crate::net::tls::TlsAcceptor;
 use crate::python::invoker::Invoker;
 use crate::python::options::{self, Protocol, ServerOptions, seconds};

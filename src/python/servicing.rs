@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use crate::call::{Level, Registry};
 use crate::metrics::Counters;
-use crate::net::connection::Offer as Offered;
+use crate::net::terms::Offer as Offered;
 use crate::python::binding::Binding;
 use crate::python::cork::Cork;
 use crate::python::enter;

@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::call::{CloseKind, CloseReason, Lane, Link as _};
 use crate::net::client::{ChannelOptions, Serving, Target};
-use crate::net::connection::{Connection, Terms, locked};
+use crate::net::connection::{Connection, locked};
+use crate::net::terms::Terms;
 use crate::status::{Code, Status};
 
 /// How often a close looks whether all has ended.
@@ -202,7 +203,7 @@ pub(super) mod tests {
     use crate::call::{Event, Journal, Link, Processor, Session, Turn};
     use crate::metrics::Counters;
     use crate::net::address::Address;
-    use crate::net::connection::{Offer, Role};
+    use crate::net::terms::{Offer, Role};
     use crate::net::{Driver, Timeouts, Unfinished};
     use crate::wire::baidu_std::BaiduStdCodec;
     use crate::wire::limits;

@@ -26,9 +26,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::call::{Lane, Link as _, Processor, Session};
-use crate::net::connection::{Connection, Role, Terms, locked};
+use crate::net::connection::{Connection, locked};
 use crate::net::crowd::{Crowd, Place};
 use crate::net::panics::contained;
+use crate::net::terms::{Role, Terms};
 use crate::net::tls::TlsAcceptor;
 use crate::net::{Socket, Stream};
 

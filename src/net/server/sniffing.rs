@@ -12,8 +12,8 @@ use crate::call::{CloseKind, CloseReason, Level, RejectReason};
 use crate::metrics::Counters;
 use crate::net::Stream;
 use crate::net::beginning::{FIRST_READ_BYTES, read_more};
-use crate::net::connection::Terms;
 use crate::net::server::Server;
+use crate::net::terms::Terms;
 use crate::wire::tls::is_hello;
 use crate::wire::{SNIFF_BYTES, Sniffed, sniff};
 

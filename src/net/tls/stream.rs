@@ -210,6 +210,11 @@ impl TlsStream {
         self.socket.writable().await
     }
 
+    /// Waits until the connection breaks, though nothing is read or written.
+    pub(in crate::net) async fn broken(&self) {
+        self.socket.broken().await;
+    }
+
     /// Reads and decrypts what is there; 0 when the peer said that this is the end.
     pub(in crate::net) fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         let mut state = self.state();
