@@ -34,13 +34,13 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Calls that came now, for `lane`.
-    pub(super) fn new(lane: &'a Lane) -> Self {
+    /// Calls that came now, for `lane`; there is room for `expected` of them.
+    pub(super) fn new(lane: &'a Lane, expected: usize) -> Self {
         Self {
             arrived: clock::now(),
             lane,
             waiting: None,
-            calls: Vec::new(),
+            calls: Vec::with_capacity(expected),
         }
     }
 
@@ -167,8 +167,8 @@ impl Connection {
         let ticket = |to| Ticket::new(link, to, arrived, deadline, permit);
         let ticket = if self.answers() {
             let (ticket, next) = self.answering.watch(id, deadline, ticket);
-            if next {
-                self.sooner.notify_one();
+            if let Some(deadline) = deadline.filter(|_| next) {
+                self.alarm.set(deadline);
             }
             ticket
         } else {

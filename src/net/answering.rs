@@ -24,7 +24,7 @@ const FAILURE_BYTES: usize = 16 * 1024;
 /// Answers that may wait for their turn before nothing more is read and no call begins.
 const READY_ANSWERS: usize = 1024;
 /// Room for open calls that an idle connection keeps.
-const SPARE_TICKETS: usize = 16;
+const SPARE_TICKETS: usize = 128;
 /// Unwritten bytes above which a caller refuses no more calls and ends the connection.
 const REFUSED_BYTES: usize = 4 * UNWRITTEN_BYTES;
 

@@ -236,8 +236,8 @@ impl Connection {
         }
         self.calling.greeted.store(true, Ordering::Relaxed);
         drop(outgoing);
-        if sooner {
-            self.sooner.notify_one();
+        if let Some(deadline) = call.deadline.filter(|_| sooner) {
+            self.alarm.set(deadline);
         }
         Ok(id)
     }

@@ -1,7 +1,7 @@
 //! One connection: its handle, which any thread may use, for as long as anybody keeps it.
 //!
 //! How it calls stands in `calling.rs`, how it answers in `answering.rs`, what its task does
-//! meanwhile in `lifecycle.rs`.
+//! meanwhile in `lifecycle.rs`, how it keeps deadlines in `alarm.rs`.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -16,6 +16,7 @@ use crate::call::{
 };
 use crate::metrics::Counters;
 use crate::net::Stream;
+use crate::net::alarm::Alarm;
 use crate::net::answering::Answering;
 use crate::net::calling::{Calling, NotSent};
 use crate::net::driver::Driver;
@@ -105,8 +106,7 @@ pub struct Connection {
     pub(super) wake_writer: Notify,
     /// There may be room for another frame.
     pub(super) room: Notify,
-    /// The next deadline comes sooner than it did.
-    pub(super) sooner: Notify,
+    pub(super) alarm: Alarm,
     /// Why this side wants the connection to end.
     pub(super) ending: Mutex<Option<CloseReason>>,
     /// This side wants it to end now.
@@ -165,7 +165,7 @@ impl Connection {
             held_back: AtomicBool::new(false),
             wake_writer: Notify::new(),
             room: Notify::new(),
-            sooner: Notify::new(),
+            alarm: Alarm::default(),
             ending: Mutex::new(None),
             aborted: Notify::new(),
             refused_for: AtomicU32::new(0),

@@ -187,29 +187,6 @@ impl Connection {
         caller && self.answers() && !self.terms.serves()
     }
 
-    /// Ends calls, those that came in and those that go out, when their time is up.
-    async fn keep_time(&self) -> std::convert::Infallible {
-        loop {
-            // Armed before the look: a change that comes in between is not missed.
-            let mut sooner = pin!(self.sooner.notified());
-            sooner.as_mut().enable();
-            let now = Instant::now().into_std();
-            self.expire_calls(now);
-            self.expire_tickets(now);
-            let calls = self.calling.next_deadline();
-            let tickets = self.answering.next_deadline();
-            let next = calls.into_iter().chain(tickets).min();
-            match next {
-                None => sooner.await,
-                Some(next) => select! {
-                    biased;
-                    () = sooner => {}
-                    () = sleep_until(next.into()) => {}
-                },
-            }
-        }
-    }
-
     /// Whether the peer need only be given a moment to end its side: the user wants it gone, or it
     /// was left and nothing is under way on it any more. A server that drains is more patient.
     fn is_closed_here(&self) -> bool {
@@ -252,12 +229,14 @@ impl Connection {
             // Nothing is read before the session knows what it serves.
             self.registry.wait().await;
         }
-        let mut turn = 0;
+        let (mut usual, mut turn) = (0, 0);
         loop {
-            let mut batch = Batch::new(lane);
+            // As many as came the last time.
+            let mut batch = Batch::new(lane, usual);
             let cut = self.cut(&mut buffer, lane, link, &mut batch).await;
             let cut = self.unless_tls(cut, &buffer);
-            Counters::add(&self.terms.counters.calls_received, batch.calls.len());
+            usual = batch.calls.len();
+            Counters::add(&self.terms.counters.calls_received, usual);
             lane.push(link, batch.calls);
             cut?;
             if buffer.is_empty() {

@@ -3,6 +3,7 @@
 
 pub mod address;
 mod admitting;
+mod alarm;
 mod answering;
 mod beginning;
 mod calling;

@@ -67,10 +67,11 @@ impl Socket {
     /// # Errors
     /// `WouldBlock` when there is nothing; else the connection broke.
     pub fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        match self {
+        let room = buffer.capacity() - buffer.len();
+        self.drained(room, || match self {
             Self::Tcp(stream) => stream.try_read_buf(buffer),
             Self::Unix(stream) => stream.try_read_buf(buffer),
-        }
+        })
     }
 
     /// Reads what is there into `bytes`.
@@ -78,10 +79,30 @@ impl Socket {
     /// # Errors
     /// `WouldBlock` when there is nothing; else the connection broke.
     pub fn try_read_slice(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
+        self.drained(bytes.len(), || match self {
             Self::Tcp(stream) => stream.try_read(bytes),
             Self::Unix(stream) => stream.try_read(bytes),
-        }
+        })
+    }
+
+    /// Reads by `read`, and takes it that nothing is left when less than `room` came: the next
+    /// wait is for what comes then, without another read that finds nothing. That goes with epoll
+    /// and kqueue, which tell of all that comes later; tokio's own `poll_read` does the same.
+    fn drained(&self, room: usize, read: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+        let mut short = None;
+        let read = || match read() {
+            Ok(came) if cfg!(unix) && (1..room).contains(&came) => {
+                short = Some(came);
+                // Makes tokio forget that the socket was readable, unless it became so again.
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            read => read,
+        };
+        let read = match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, read),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, read),
+        };
+        short.map_or(read, Ok)
     }
 
     /// Waits until something can be written.
@@ -158,6 +179,10 @@ impl Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+    use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
 
     /// What a peer that vanishes costs stands in `docs/semantics.md`.
@@ -176,5 +201,27 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
         #[cfg(target_os = "linux")]
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNTAKEN));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_gave_less_than_was_asked_for_is_waited_for() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::Unix(ours);
+        for (sent, room) in [(&b"12345"[..], 8), (b"678", 3), (b"9", 8)] {
+            theirs.write_all(sent).await.unwrap();
+            socket.readable().await.unwrap();
+            let mut buffer = BytesMut::with_capacity(room);
+            assert_eq!(socket.try_read(&mut buffer).unwrap(), sent.len());
+            assert_eq!(buffer, sent);
+            let mut readable = pin!(socket.readable());
+            let mut context = Context::from_waker(Waker::noop());
+            let ready = readable.as_mut().poll(&mut context).is_ready();
+            // One that gave all that there was room for may have more.
+            assert_eq!(ready, sent.len() == room);
+        }
+        drop(theirs);
+        socket.readable().await.unwrap();
+        let end = socket.try_read(&mut BytesMut::with_capacity(8));
+        assert_eq!(end.unwrap(), 0);
     }
 }
