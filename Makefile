@@ -40,6 +40,9 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= indexed baidu_std hulu sofa compress sniff server channel
 # How many games the simulated network plays.
 SEEDS ?= 10000
+# How many forks, and how many exits on each Python, `make process-counts` makes.
+FORKS ?= 200
+EXITS ?= 500
 CARGO_FUZZ := build/tools/bin/cargo-fuzz
 # Coverage and the address sanitizer are options of rustc that stable keeps back.
 FUZZ := PATH="$(CURDIR)/build/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 cargo fuzz
@@ -95,7 +98,7 @@ test-matrix: $(CRATE) .venv/.build-needs build/proto/.made ## the suite on each 
 	$(BIN)/python scripts/test_matrix.py
 
 ##@ Look for faults
-.PHONY: fuzz sim abuse soak
+.PHONY: fuzz sim process-counts abuse soak
 fuzz: $(CARGO_FUZZ) build/fuzz/.made ## each fuzz target for a minute (FUZZ_SECONDS=, FUZZ_TARGETS=)
 	$(FUZZ) build --fuzz-dir fuzz
 	for target in $(FUZZ_TARGETS); do \
@@ -106,6 +109,13 @@ fuzz: $(CARGO_FUZZ) build/fuzz/.made ## each fuzz target for a minute (FUZZ_SECO
 	done
 sim: ## ten thousand games through the simulated network (SEEDS=)
 	SIM_SEEDS=$(SEEDS) cargo test $(NO_PYTHON) --test simulated -- --nocapture
+process-counts: export CALLMETHOD_FORK_RUNS := $(FORKS)
+process-counts: export CALLMETHOD_EXIT_RUNS := $(EXITS)
+process-counts: export PROTOBUFS ?= 7.36.2
+process-counts: export IMPLEMENTATIONS ?= upb
+process-counts: $(CRATE) .venv/.build-needs build/proto/.made ## forks and exits in great numbers on each Python (FORKS=, EXITS=, PYTHONS=)
+	$(BIN)/python scripts/test_matrix.py -rP tests/process/test_fork_storm.py \
+	  tests/process/test_exit.py tests/process/test_prefork.py tests/process/test_calls.py
 abuse: .venv-abuse/.ready ## attacks on a release, beside an honest client; writes docs/reliability.md (ABUSE_ARGS=)
 	.venv-abuse/bin/python abuse/run.py $(ABUSE_ARGS)
 soak: .venv-abuse/.ready ## ten minutes of calls and faults, for what grows (SOAK_SECONDS=)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-import shlex
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,8 @@ def test_the_page_on_tls_runs(child_env: dict[str, str], tmp_path: Path) -> None
     ca = importlib.import_module("authority").Authority()
     ca.issue("the game", ips=("127.0.0.1",)).write(tmp_path, "server")
     ca.issue("ada", uris=("spiffe://example.org/blue",)).write(tmp_path, "client")
+    for stem, name in (("game", "game.x"), ("chat", "chat.x"), ("wild", "*.x")):
+        ca.issue(stem, dns=(name,)).write(tmp_path, stem)
     (tmp_path / "ca.pem").write_bytes(ca.pem)
     script = tmp_path / "secure.py"
     script.write_text("\n".join(blocks("tls.md")), encoding="utf-8")
@@ -108,35 +111,59 @@ def test_the_page_on_loading_runs(child_env: dict[str, str], tmp_path: Path) -> 
         )
 
 
-def test_the_newcomers_path(tmp_path: Path) -> None:
+def test_the_commands_on_the_command_line_print_what_the_page_says(
+    child_env: dict[str, str], tmp_path: Path
+) -> None:
+    """All that are said to print something, but for those whose times are not to be had again."""
     page = (DOCS / "command_line.md").read_text(encoding="utf-8")
-    part = page.partition("## From nothing")[2].partition("\n## ")[0]
-    texts = dict(re.findall(r"```(proto|python)\n(.*?)```", part, re.DOTALL))
-    (tmp_path / "greeter.proto").write_text(texts["proto"], encoding="utf-8")
-    (tmp_path / "greeter.py").write_text(texts["python"], encoding="utf-8")
-    served, called = re.findall(r"```console\n(.*?)```", part, re.DOTALL)
-
-    def words(line: str) -> list[str]:
-        program, *rest = shlex.split(line.removeprefix("$ "))
-        assert program == "callmethod"
-        return [sys.executable, "-m", "callmethod", *rest]
-
-    command, line = served.splitlines()
+    parts = (page.partition(f"## {name}\n")[2].partition("\n## ")[0] for name in SHOWN)
+    shown = [
+        text for part in parts for text in re.findall(r"```console\n(.*?)```", part, re.DOTALL)
+    ]
+    for proto in ("game_service.proto", "common.proto"):
+        shutil.copy(DOCS.parent / "proto" / proto, tmp_path)
+    (tmp_path / "game.py").write_text(SLOW_GAME, encoding="utf-8")
+    serve = [sys.executable, "-m", "callmethod", "serve", "game:Game", "--reflection"]
     with subprocess.Popen(
-        [*words(command), "--bind", "127.0.0.1:0"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    ) as process:
+        [*serve, "--bind", "127.0.0.1:0"],
+        cwd=tmp_path, env=child_env, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
         try:
             assert process.stdout is not None
-            said = process.stdout.readline().rstrip("\n")
-            address = re.search(r"[\d.]+:\d+", said)[0]
-            assert said == line.replace("127.0.0.1:8000", address)
-            for session in called.split("$ ")[1:]:
-                command, _, answer = session.partition("\n")
-                ended = subprocess.run(
-                    words(command.replace("127.0.0.1:8000", address)),
-                    cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-                )  # fmt: skip
-                assert (ended.stdout, ended.stderr) == (answer, "")
+            address = process.stdout.readline().split()[3].rstrip(",")
+            with socket.socket() as taken:
+                # Bound, and nobody listens.
+                taken.bind(("127.0.0.1", 0))
+                nobody = f"127.0.0.1:{taken.getsockname()[1]}"
+                for session in shown:
+                    script = session.replace("127.0.0.1:8000", address)
+                    script = script.replace("127.0.0.1:8001", nobody)
+                    commands = re.findall(r"^\$ ((?:.*\\\n)*.*)\n", script, re.MULTILINE)
+                    told = re.sub(r"^\$ (?:.*\\\n)*.*\n", "", script, flags=re.MULTILINE)
+                    text = f'callmethod() {{ "{sys.executable}" -m callmethod "$@"; }}\n'
+                    ended = subprocess.run(
+                        ["bash", "-c", text + "\n".join(commands)],
+                        cwd=tmp_path, env=child_env, timeout=120, check=False, text=True,
+                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                    )  # fmt: skip
+                    # Of a deadline, either end may be the first to know.
+                    here = f"no answer from {address} within the deadline"
+                    assert ended.stdout.replace(here, "the deadline passed on the server") == told
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=20) == 0
+
+
+SHOWN = ("call", "list and describe", "Mistakes")
+SLOW_GAME = """\
+import time
+
+from common_pb2 import RequestMessage
+from game_service_pb2 import GameService
+
+class Game(GameService):
+    def connect_server(self, rpc_controller, request, done):
+        if request.message == "slow":
+            time.sleep(1)
+        done(RequestMessage(message="welcome " + request.message))
+"""

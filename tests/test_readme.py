@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +72,36 @@ def test_the_error_that_brings_people_here_is_named(text: str) -> None:
     assert IMPORT_ERROR in text
     assert "from callmethod import service" in text
     assert "callmethod.service.install()" in text
+
+
+def test_from_nothing_to_a_first_call(text: str, tmp_path: Path) -> None:
+    part = text.partition("## From nothing")[2].partition("\n## ")[0]
+    texts = dict(re.findall(r"```(proto|python)\n(.*?)```", part, re.DOTALL))
+    (tmp_path / "greeter.proto").write_text(texts["proto"], encoding="utf-8")
+    (tmp_path / "greeter.py").write_text(texts["python"], encoding="utf-8")
+    served, called = re.findall(r"```console\n(.*?)```", part, re.DOTALL)
+
+    def words(line: str) -> list[str]:
+        program, *rest = shlex.split(line.removeprefix("$ "))
+        assert program == "callmethod"
+        return [sys.executable, "-m", "callmethod", *rest]
+
+    command, line = served.splitlines()
+    with subprocess.Popen(
+        [*words(command), "--bind", "127.0.0.1:0"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline().rstrip("\n")
+            address = re.search(r"[\d.]+:\d+", said)[0]
+            assert said == line.replace("127.0.0.1:8000", address)
+            for session in called.split("$ ")[1:]:
+                command, _, answer = session.partition("\n")
+                ended = subprocess.run(
+                    words(command.replace("127.0.0.1:8000", address)),
+                    cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+                )  # fmt: skip
+                assert (ended.stdout, ended.stderr) == (answer, "")
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 0

@@ -51,6 +51,7 @@ impl Options {
         let mut options = Self {
             plan: Plan {
                 connect: SocketAddr::from(([127, 0, 0, 1], 0)),
+                tls: None,
                 connections: 1,
                 in_flight: 1,
                 measured: Duration::from_secs(1),

@@ -8,13 +8,18 @@ does not want to wait for; the end of the stream says that the supervisor is gon
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import signal
 import traceback
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from callmethod._factory import Name
 from callmethod.tls import ServerTls
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 CLOSE = b"c"
 CLOSED = b"closed"
@@ -27,6 +32,8 @@ PATIENCE_SECONDS = 5.0
 REASON_CHARACTERS = 1024
 TRACEBACK_CHARACTERS = 16 * 1024
 """A report must fit into the socket's buffer, whether somebody reads it or not."""
+OWN = str(Path(__file__).parent)
+IMPORTLIB = str(Path(importlib.__file__).parent)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Task:
     supervisor: int
     grace: float
     argv: list[str]
-    tls: dict[str, str | bool] | None
+    tls: dict[str, Any] | None
 
     def to_text(self) -> str:
         """Return it as an argument of a command."""
@@ -73,6 +80,16 @@ class Task:
         return cls(**fields)
 
 
+def _users_part(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from the first line on that is not ours or of an import."""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith((OWN, IMPORTLIB, "<frozen importlib")):
+            break
+        trace = trace.tb_next
+    return trace
+
+
 @dataclasses.dataclass(frozen=True)
 class Report:
     """How the start of a worker ended.
@@ -91,7 +108,11 @@ class Report:
         # In front of it are lines of a SyntaxError, and behind it notes.
         lines = traceback.format_exception_only(error)
         reason = next(line for line in lines if not line.startswith(" "))
-        text = "".join(traceback.format_exception(error))
+        if isinstance(error, SyntaxError):
+            # With the file and the line.
+            reason = f"{type(error).__name__}: {error}"
+        seen = traceback.format_exception(type(error), error, _users_part(error.__traceback__))
+        text = "".join(seen)
         return cls(reason.strip()[:REASON_CHARACTERS], text[-TRACEBACK_CHARACTERS:])
 
     def to_line(self) -> bytes:

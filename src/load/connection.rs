@@ -3,10 +3,9 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 
-use mio::net::TcpStream;
-
 use crate::load::buffer::{Filled, ReadBuffer};
 use crate::load::plan::Expects;
+use crate::load::stream::Stream;
 use crate::load::wire::{Cut, Wire};
 
 /// Frames up to this are copied together and written at once; longer ones are not copied.
@@ -16,7 +15,7 @@ const BATCH: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     input: ReadBuffer,
     slots: Vec<Slot>,
     /// Slots whose calls have not been written whole, in order.
@@ -35,7 +34,7 @@ struct Slot {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, in_flight: usize) -> Self {
+    pub(super) fn new(stream: Stream, in_flight: usize) -> Self {
         Self {
             stream,
             input: ReadBuffer::default(),
@@ -60,7 +59,7 @@ impl Connection {
 
     /// Reads once.
     pub(super) fn fill(&mut self) -> io::Result<Filled> {
-        self.input.fill(&self.stream)
+        self.input.fill(&mut self.stream)
     }
 
     /// Takes all answers that are there, and tells `each` when its call was queued, and how it
@@ -106,6 +105,7 @@ impl Connection {
 
     /// Writes what is queued, as far as the socket takes it.
     pub(super) fn flush<W: Wire>(&mut self, wire: &W, frame: &mut Frame<'_>) -> io::Result<()> {
+        self.stream.flush()?;
         while !self.to_send.is_empty() {
             let result = if frame.length <= SMALL {
                 self.write_many(wire, frame)

@@ -10,6 +10,7 @@ use crate::load::connection::{Connection, Frame};
 use crate::load::plan::{Plan, Progress};
 use crate::load::ready::Ready;
 use crate::load::report::{Measure, Report};
+use crate::load::stream::Stream;
 use crate::load::wire::Wire;
 
 const EVENTS: usize = 1024;
@@ -236,11 +237,11 @@ fn connect(plan: &Plan, poll: &Poll) -> Result<Vec<Connection>, String> {
         .map(|place| {
             let stream = TcpStream::connect_timeout(&plan.connect, CONNECT)?;
             stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            let mut stream = mio::net::TcpStream::from_std(stream);
+            stream.set_read_timeout(Some(CONNECT))?;
+            let mut stream = Stream::new(stream, plan.tls.as_deref())?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry()
-                .register(&mut stream, Token(place), interest)?;
+                .register(stream.socket(), Token(place), interest)?;
             Ok(Connection::new(stream, plan.in_flight))
         })
         .collect::<std::io::Result<_>>()

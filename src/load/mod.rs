@@ -24,6 +24,7 @@ pub mod meta;
 mod plan;
 pub mod ready;
 mod report;
+mod stream;
 pub mod wire;
 
 pub use drive::{Finished, drive};

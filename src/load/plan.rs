@@ -1,7 +1,10 @@
 //! What is to be done, and how far it is.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::net::tls::TlsConnector;
 
 /// Ids have ten bits for the slot, and `baidu_std` sets eight slots aside.
 pub const MOST_IN_FLIGHT: usize = 1000;
@@ -16,10 +19,12 @@ pub enum Expects {
 }
 
 /// Which calls are made, and for how long.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// The server.
     pub connect: SocketAddr,
+    /// How TLS is spoken to it, if it is.
+    pub tls: Option<Arc<TlsConnector>>,
     /// How many there are.
     pub connections: usize,
     /// Calls under way on each of them, at most [`MOST_IN_FLIGHT`].

@@ -11,7 +11,8 @@ use crate::call::{
     Place, Registry, RejectReason, ReplyTo, Ticket,
 };
 use crate::net::clock;
-use crate::net::connection::{Connection, Role};
+use crate::net::connection::Connection;
+use crate::net::terms::Role;
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
 use crate::wire::{BodyFault, CallFrame, Extras, Payload, Target};
@@ -185,6 +186,7 @@ impl Connection {
 
     /// Whether no call of this connection was refused for that reason before.
     fn is_first_of(&self, reason: RejectReason) -> bool {
+        const { assert!(RejectReason::ALL.len() <= 32, "a bit for each") };
         let place = RejectReason::ALL.iter().position(|&other| other == reason);
         let bit = 1 << place.unwrap_or(0);
         self.refused_for.fetch_or(bit, Ordering::Relaxed) & bit == 0

@@ -1,4 +1,4 @@
-//! Ends the calls of a connection whose time is up, in either direction.
+//! When a connection's task looks at the time, for its calls and for itself.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{self, sleep_until};
 
 use crate::net::connection::{Connection, locked};
+use crate::net::timeouts::Vigil;
 
 /// When a connection's task next looks at the time.
 ///
@@ -18,7 +19,7 @@ use crate::net::connection::{Connection, locked};
 /// until it goes off in vain.
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
-    /// `None` while the task looks, and when nothing had a deadline when it did.
+    /// `None` while the task looks.
     time: Mutex<Option<Instant>>,
     sooner: Notify,
 }
@@ -41,27 +42,27 @@ impl Alarm {
 }
 
 impl Connection {
-    /// Never ends by itself.
+    /// Ends calls whose time is up, and the connection when nothing comes of it any more. Never
+    /// ends by itself.
     pub(super) async fn keep_time(&self) -> Infallible {
+        let mut vigil = Vigil::new(time::Instant::now(), &self.terms.timeouts);
         loop {
             // Armed before the look: a change that comes in between is not missed.
             let mut sooner = pin!(self.alarm.sooner.notified());
             sooner.as_mut().enable();
             self.alarm.stands_at(None);
-            let now = time::Instant::now().into_std();
-            self.expire_calls(now);
-            self.expire_tickets(now);
+            let now = time::Instant::now();
+            self.expire_calls(now.into_std());
+            self.expire_tickets(now.into_std());
+            let look = self.look(&mut vigil, now).into_std();
             let calls = self.calling.next_deadline();
             let tickets = self.answering.next_deadline();
-            let next = calls.into_iter().chain(tickets).min();
-            self.alarm.stands_at(next);
-            match next {
-                None => sooner.await,
-                Some(next) => select! {
-                    biased;
-                    () = sooner => {}
-                    () = sleep_until(next.into()) => {}
-                },
+            let next = calls.into_iter().chain(tickets).fold(look, Instant::min);
+            self.alarm.stands_at(Some(next));
+            select! {
+                biased;
+                () = sooner => {}
+                () = sleep_until(next.into()) => {}
             }
         }
     }
@@ -93,10 +94,10 @@ mod tests {
         assert!(!woken_by(6));
         assert!(!woken_by(5));
         assert!(woken_by(4));
-        // It went off and found nothing.
+        // The task looks.
         alarm.stands_at(None);
         assert!(woken_by(9));
-        // It found something.
+        // It goes to sleep.
         alarm.stands_at(Some(at(7)));
         assert!(!woken_by(8));
         assert!(woken_by(6));

@@ -18,8 +18,8 @@ const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
 /// How often it does so in vain before the connection is given up; where the next one is known, it
 /// decides.
 const KEEPALIVE_PROBES: u32 = 3;
-/// Time in which a peer's system must take what is sent. Without it, answers to a peer that
-/// vanished are sent again for a quarter of an hour.
+/// Time in which a peer's system must take what is sent, unless there is more for the peer itself.
+/// Without it, answers to a peer that vanished are sent again for a quarter of an hour.
 #[cfg(target_os = "linux")]
 const UNTAKEN: Duration = Duration::from_secs(30);
 
@@ -49,6 +49,22 @@ impl Socket {
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(UNTAKEN))?;
         Ok(Self::Tcp(stream))
+    }
+
+    /// Grants the peer so long to take what is sent, if that is more than it has already. Its system
+    /// is given up in that time when it takes nothing, be it that the peer does not read.
+    pub(super) fn grant(&self, time: Duration) {
+        #[cfg(target_os = "linux")]
+        if let Self::Tcp(stream) = self
+            && time > UNTAKEN
+        {
+            // The system takes milliseconds as a C int: 24 days.
+            let most = Duration::from_millis(i32::MAX.unsigned_abs().into());
+            // Where that fails, the connection is broken, which shows.
+            let _ = SockRef::from(stream).set_tcp_user_timeout(Some(time.min(most)));
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = time;
     }
 
     /// Waits until there is something to read.
@@ -223,5 +239,24 @@ mod tests {
         socket.readable().await.unwrap();
         let end = socket.try_read(&mut BytesMut::with_capacity(8));
         assert_eq!(end.unwrap(), 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_peer_may_be_granted_more_time_to_read_and_not_less() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let socket = Socket::tcp(stream).unwrap();
+        let granted = |time: Duration| {
+            socket.grant(time);
+            let Socket::Tcp(stream) = &socket else {
+                panic!("no TCP")
+            };
+            SockRef::from(stream).tcp_user_timeout().unwrap().unwrap()
+        };
+        assert_eq!(granted(Duration::from_secs(5)), UNTAKEN);
+        assert_eq!(granted(Duration::from_secs(60)), Duration::from_secs(60));
+        assert!(granted(Duration::from_secs(10_000_000_000)) > Duration::from_secs(60));
     }
 }

@@ -5,6 +5,7 @@ use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::net::{TcpStream, UnixStream};
@@ -103,6 +104,15 @@ impl Stream {
             Self::Plain(socket) => socket.try_read(buffer),
             Self::Tls(stream) => stream.try_read(buffer),
             Self::Other(other) => other.try_read(buffer),
+        }
+    }
+
+    /// Grants the peer so long to take what is sent, if that is more than it has already.
+    pub(super) fn grant(&self, time: Duration) {
+        match self {
+            Self::Plain(socket) => socket.grant(time),
+            Self::Tls(stream) => stream.grant(time),
+            Self::Other(_) => {}
         }
     }
 

@@ -16,7 +16,7 @@ use crate::python::answer;
 use crate::python::binding::BoundMethod;
 use crate::python::completion::Done;
 use crate::python::controller::ServerController;
-use crate::python::coroutine::Coroutine;
+use crate::python::coroutine::{Coroutine, Ends};
 use crate::python::errors::Described;
 use crate::python::invoker::Invoker;
 use crate::python::message::Fault;
@@ -45,14 +45,13 @@ impl Invoker {
         py: Python<'_>,
         coroutine: &Bound<'_, PyAny>,
         context: Bound<'_, PyAny>,
-        done: Option<(Py<Done>, RunsOn)>,
+        (ends, running): (Ends, Option<RunsOn>),
         turn: &mut Turn<'_>,
     ) -> PyResult<()> {
-        let (done, running) = done.unzip();
         let awaitable = coroutine.clone().unbind();
         let turn = (turn.hold(), running);
         let (servicing, context) = (Arc::clone(&self.servicing), context.unbind());
-        let runs = Coroutine::new(servicing, awaitable, context, done, turn);
+        let runs = Coroutine::new(servicing, awaitable, context, ends, turn);
         let handed = self.servicing.waiting.get().submit(py, &Py::new(py, runs)?);
         if handed.is_err() {
             // It never ran; without this Python would warn that nobody awaited it.
@@ -126,7 +125,7 @@ impl Invoker {
         };
         if let Err(error) = self.run(py, controller, run, request, turn) {
             // Only our own objects can have failed here, for want of memory most likely.
-            self.hook_failed(py, "call", link, error);
+            self.servicing.hook_failed(py, "call", link.peer(), error);
         }
     }
 
@@ -209,7 +208,7 @@ impl Invoker {
         run.awaits.store(true, Ordering::Relaxed);
         let runs = run.running.on();
         runs.waits();
-        let ends = Some((done.clone_ref(py), runs));
+        let ends = (Ends::Call(done.clone_ref(py)), Some(runs));
         if let Err(error) = self.submit(py, result, context, ends, turn) {
             done.get().raise(py, error);
         }

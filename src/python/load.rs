@@ -10,7 +10,8 @@ use pyo3::types::PyDict;
 use crate::load::baidu_std::BaiduStd;
 use crate::load::indexed::Indexed;
 use crate::load::{self, Expects, MOST_IN_FLIGHT, Plan, Progress, Report};
-use crate::python::enter;
+use crate::net::tls::TlsConnector;
+use crate::python::{enter, tls};
 
 /// Parts of the calls whose longest time is told.
 const QUANTILES: [f64; 7] = [0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999];
@@ -28,10 +29,18 @@ fn plan_of(plan: &Bound<'_, PyAny>) -> PyResult<Plan> {
         return Err(PyValueError::new_err(text));
     }
     let calls: Option<u64> = plan.getattr("calls")?.extract()?;
+    let spoken = plan.getattr("tls")?;
+    let tls = if spoken.is_none() {
+        None
+    } else {
+        let target: String = plan.getattr("target")?.extract()?;
+        Some(TlsConnector::new(&tls::client(&spoken)?, &target.parse()?)?)
+    };
     Ok(Plan {
         connect: connect
             .parse::<SocketAddr>()
             .map_err(|error| PyValueError::new_err(format!("{connect}: {error}")))?,
+        tls,
         connections: plan.getattr("connections")?.extract()?,
         in_flight,
         measured: seconds("measured")?,

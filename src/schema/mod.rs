@@ -3,6 +3,7 @@
 //! The input is what every generated module carries: the serialized `FileDescriptorProto` of the
 //! service's file and of all files it imports.
 
+mod check;
 mod compile;
 mod error;
 mod json;

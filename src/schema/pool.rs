@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
-use prost_types::FileDescriptorProto;
 
+use crate::schema::check::check;
 use crate::schema::set::FileSet;
 use crate::schema::{SchemaError, print};
 
@@ -35,10 +35,7 @@ impl MessagePool {
     /// # Errors
     /// A file does not parse, an import is missing, or a file uses editions.
     pub fn link(files: &[Bytes]) -> Result<Self, SchemaError> {
-        // Not left to the pool, which panics where it means to complain of them.
-        if let Some(name) = with_editions(files) {
-            return Err(SchemaError::Editions(name));
-        }
+        check(files)?;
         let mut pool = DescriptorPool::new();
         let set = FileSet {
             files: files.to_vec(),
@@ -93,16 +90,6 @@ impl MessagePool {
             .get_message_by_name(name)
             .ok_or_else(|| SchemaError::NoMessage(name.to_owned()))
     }
-}
-
-/// The name of a file that uses editions.
-fn with_editions(files: &[Bytes]) -> Option<String> {
-    let mut files = files
-        .iter()
-        .filter_map(|file| FileDescriptorProto::decode(file.as_ref()).ok());
-    files
-        .find(|file| file.syntax() == "editions")
-        .map(|file| file.name().to_owned())
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ def test_a_call_without_answer(
 def test_a_request_a_line(run, numbers, proto: str) -> None:
     lines = '{"value": 1}\n\n{"value": "x"}\n{"value": 3}\n'
     ended = run("call", numbers.address, TWICE, "-", "--proto", proto, stdin=lines)
-    assert (ended.status, ended.out) == (5, '{"value":"2"}\n{"value":"6"}\n')
+    assert (ended.status, ended.out) == (8, '{"value":"2"}\n{"value":"6"}\n')
     assert ended.err.startswith("callmethod: line 3: the request is no callmethod.testing.Number")
 
 
@@ -107,9 +107,10 @@ class TestMistakes:
         ("method", "request_json", "status", "told"),
         [
             (TWICE, "{", 5, "EOF while parsing an object at line 1 column 1"),
-            (TWICE, '{"vallue": 1}', 5, "unrecognized field name 'vallue'"),
-            (TWICE, '{"value": true}', 5, "invalid type: boolean `true`"),
-            (TWICE, "{}", 5, "callmethod.testing.Number requires value"),
+            (TWICE, '{"value": 1} 2', 5, "trailing characters"),
+            (TWICE, '{"vallue": 1}', 7, "unrecognized field name 'vallue'"),
+            (TWICE, '{"value": true}', 8, "invalid type: boolean `true`"),
+            (TWICE, "{}", 8, "callmethod.testing.Number requires value"),
             (TWICE + "e", "{}", 4, "has no method twicee; did you mean twice?"),
             (
                 "callmethod.testing.Numbrs.twice",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tls"))  # tests run in importlib mode
+authority = importlib.import_module("authority")
 
 PROTO = """\
 syntax = "proto3";
@@ -45,9 +49,11 @@ def server():
 class Program:
     """A running `callmethod serve`."""
 
-    def __init__(self, folder: Path, *words: str) -> None:
+    def __init__(self, folder: Path, *words: str, first: str | None = None) -> None:
+        before = [] if first is None else [first]
+        words = (*before, "serve", *words, "--bind", "127.0.0.1:0")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "callmethod", "serve", *words, "--bind", "127.0.0.1:0"],
+            [sys.executable, "-m", "callmethod", *words],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -78,8 +84,8 @@ def folder(tmp_path: Path) -> Path:
 def serve(folder: Path) -> Iterator[Callable[..., Program]]:
     programs: list[Program] = []
 
-    def start(*words: str) -> Program:
-        programs.append(Program(folder, *words))
+    def start(*words: str, first: str | None = None) -> Program:
+        programs.append(Program(folder, *words, first=first))
         return programs[-1]
 
     yield start
@@ -133,9 +139,15 @@ def test_reload_renews_the_workers_and_outlives_a_mistake(run, serve, folder: Pa
     becomes("good morning ada")
     module.write_text("x x\n", encoding="utf-8")
     assert program.process.stderr is not None
+    told = ""
     for line in program.process.stderr:
+        told += line
         if "the old workers stay" in line:
             break
+    assert (
+        "factory=greeter:Greeter reason='SyntaxError: invalid syntax (greeter.py, line 1)'" in told
+    )
+    assert re.findall(r'  File "(.*)", line (\d+)', told) == [(str(module), "1")]
     becomes("good morning ada")
     module.write_text(GREETER.replace("hello", "good evening"), encoding="utf-8")
     becomes("good evening ada")
@@ -150,14 +162,29 @@ def test_reload_renews_the_workers_and_outlives_a_mistake(run, serve, folder: Pa
         (["greeter:Nobody"], 1, "AttributeError"),
         (["greeter:PROTO"], 1, "AttributeError"),
         (["greeter:Greeter", "greeter:Greeter"], 1, "was added already"),
-        (["greeter:server", "--threads", "2"], 1, "has its own protocols and threads"),
+        (["greeter:server", "--threads", "2"], 1, "has its own protocols, threads and TLS"),
+        (["broken:Greeter"], 1, "SyntaxError: invalid syntax (broken.py, line 1); callmethod --"),
+        (["greeter:Greeter", "--tls", "nowhere.pem"], 2, "No such file"),
+        (["greeter:Greeter", "--tls", "greeter.py"], 2, "no certificate in PEM"),
+        (["greeter:Greeter", "--key", "greeter.py"], 2, "belong to --tls FILE"),
     ],
 )
-def test_mistakes(serve, words: list[str], status: int, told: str) -> None:
+def test_mistakes(serve, folder: Path, words: list[str], status: int, told: str) -> None:
+    (folder / "broken.py").write_text("x x\n", encoding="utf-8")
     process = serve(*words).process
     out, errors = process.communicate(timeout=30)
     assert (process.returncode, out) == (status, "")
-    assert told in errors.splitlines()[-1]
+    assert told in errors
+    assert errors.count("\n") == 1
+
+
+def test_where_a_service_went_wrong_is_shown_if_that_is_asked_for(serve, folder: Path) -> None:
+    (folder / "broken.py").write_text("\n\nGreeter = 1 / 0\n", encoding="utf-8")
+    process = serve("broken:Greeter", first="--traceback").process
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    shown = re.findall(r'  File "(.*)", line (\d+)', errors)
+    assert shown == [(str(folder / "broken.py"), "3")], "ours would be of no use"
 
 
 def test_a_port_in_use(serve) -> None:
@@ -168,3 +195,17 @@ def test_a_port_in_use(serve) -> None:
     )  # fmt: skip
     assert again.returncode == 2
     assert again.stderr.startswith("callmethod: Address already in use")
+
+
+def test_tls(run, serve, folder: Path) -> None:
+    ca = authority.Authority()
+    (folder / "ca.pem").write_bytes(ca.pem)
+    ca.issue("the server", ips=("127.0.0.1",)).write(folder, "server")
+    ca.issue("ada", dns=(), uris=("spiffe://example/ada",)).write(folder, "client")
+    tls = ["--tls", "server.pem", "--key", "server.key", "--client-ca", "ca.pem"]
+    address = serve("greeter:Greeter", "--reflection", *tls).address()
+    trust = ["--ca", str(folder / "ca.pem")]
+    identity = ["--cert", str(folder / "client.pem"), "--key", str(folder / "client.key")]
+    assert greeted(run, address, *trust, *identity) == '{"text":"hello ada"}\n'
+    assert run("list", address, *trust).status == 64 + 14
+    assert run("list", address).status == 64 + 14

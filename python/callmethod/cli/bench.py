@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from callmethod import _core
-from callmethod.cli import arguments, connecting, descriptors
+from callmethod.cli import arguments, connecting, descriptors, tls
 from callmethod.cli.failure import Exit, Failure, status_of
 from callmethod.cli.reflecting import Reflected
 from callmethod.cli.terminal import Style, is_terminal
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from callmethod._core import _LoadReport
     from callmethod.protocols import Protocol
+    from callmethod.tls import ClientTls
 
 TEXT = """\
 Call one method as often as the server answers: on each connection so many calls are kept in flight,
@@ -43,7 +44,9 @@ class Plan:
     """Which calls are made. Times are seconds.
 
     Attributes:
+        target: as it was given.
         connect: numeric address and port.
+        tls: how TLS is spoken to it; None: not at all.
         connections: how many there are.
         in_flight: calls under way on each.
         measured: how long it is measured.
@@ -52,7 +55,9 @@ class Plan:
         stall: it fails when no answer comes for so long.
     """
 
+    target: str
     connect: str
+    tls: ClientTls | None
     connections: int
     in_flight: int
     measured: float
@@ -93,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
     method = descriptors.find_method(pool, args.method)
     body = descriptors.to_bytes(pool, method.input, body_of)
     plan = Plan(
-        _address(args.target), args.connections, args.in_flight, args.duration, args.warmup,
-        args.calls, max(args.timeout, 1.0),
+        args.target, _address(args.target), tls.of_client(args), args.connections, args.in_flight,
+        args.duration, args.warmup, args.calls, max(args.timeout, 1.0),
     )  # fmt: skip
     line = Line(plan)
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from callmethod.cli import arguments, connecting, descriptors
 from callmethod.cli.failure import Exit, Failure
 from callmethod.cli.reflecting import Reflected
-from callmethod.cli.terminal import Style, is_terminal
+from callmethod.cli.terminal import Style, is_terminal, printable
 from callmethod.controller import Compression, Controller
 from callmethod.protocols import traits_of
 
@@ -118,7 +118,8 @@ class Calls:
         try:
             shown = self._pool.to_json(self._method.output, answer)
         except ValueError as error:
-            raise Failure(Exit.JSON, f"the answer is no {self._method.output}: {error}") from None
+            text = f"the answer is no {self._method.output}: {error}"
+            raise Failure(Exit.JSON, printable(text)) from None
         if self._pretty:
             shown = json.dumps(json.loads(shown), indent=2, ensure_ascii=False)
         sys.stdout.write(shown + "\n")

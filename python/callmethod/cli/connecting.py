@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from callmethod.channel import Channel
-from callmethod.cli import arguments
+from callmethod.cli import arguments, tls
 from callmethod.cli.failure import Exit, Failure, status_of
 from callmethod.cli.terminal import printable
 from callmethod.errors import RpcError
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--credential", metavar="TEXT", help="says who calls (brpc's authentication_data)"
     )
+    tls.add_client_arguments(parser)
 
 
 def connect(args: argparse.Namespace) -> Channel:
@@ -51,9 +52,17 @@ def connect(args: argparse.Namespace) -> Channel:
         timeout=args.timeout, wait_for_ready=args.wait, credential=credential, max_retry=0
     )
     try:
-        return Channel(args.target, protocol=args.protocol, options=options)
+        return Channel(
+            args.target, protocol=args.protocol, options=options, tls=tls.of_client(args)
+        )
     except ValueError as error:
-        raise Failure(Exit.USAGE, str(error)) from None
+        raise Failure(Exit.USAGE, _by_option(error)) from None
+
+
+def _by_option(error: Exception) -> str:
+    """Return what is wrong, with options in the place of what a program would give."""
+    text = str(error).replace("by server_name=", "by --server-name")
+    return text.replace("; give it tls=", "; see --tls and --ca")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +127,7 @@ def call(
             descriptor, controller, _Request(type_, body), response, None
         )
     except RpcError as error:
-        raise Failure(status_of(error.code), printable(str(error))) from error
+        raise Failure(status_of(error.code), printable(_by_option(error))) from error
     except ValueError as error:
         raise Failure(Exit.USAGE, str(error)) from None
     return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from callmethod import _core
 from callmethod.cli.failure import Exit, Failure
+from callmethod.cli.terminal import printable
 from callmethod.errors import ProtoError
 from callmethod.loading import places
 from callmethod.schema import files_of
@@ -95,7 +97,7 @@ def linked(files: Iterable[bytes]) -> _core.MessagePool:
     try:
         return _core.MessagePool([*files])
     except ValueError as error:
-        raise Failure(Exit.DESCRIPTORS, str(error)) from None
+        raise Failure(Exit.DESCRIPTORS, printable(str(error))) from None
 
 
 def _compiled(path: str, include: list[str], *, comments: bool) -> list[bytes]:
@@ -152,30 +154,42 @@ def find_method(pool: _core.MessagePool, name: str) -> Method:
     """
     service, _, bare = name.replace("/", ".").rpartition(".")
     known = [service for service, _ in pool.services]
+    if name in known:
+        methods = printable(", ".join(method for method, *_ in pool.methods(name))) or "none"
+        raise Failure(Exit.NAME, f"{name} is a service, and its method is wanted: {methods}")
     if service not in known:
         raise Failure(Exit.NAME, f"no service {service or name}{_nearest(service, known)}")
-    methods = pool.methods(service)
-    for index, (method, request, response, *_) in enumerate(methods):
+    names = []
+    for index, (method, request, response, *_) in enumerate(pool.methods(service)):
         if method == bare:
             return Method(service, method, index, request, response)
-    names = [method for method, *_ in methods]
+        names.append(method)
     raise Failure(Exit.NAME, f"{service} has no method {bare}{_nearest(bare, names)}")
 
 
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     if near:
-        return f"; did you mean {near[0]}?"
-    return f"; there is {', '.join(known)}" if known else "; there is none at all"
+        return f"; did you mean {printable(near[0])}?"
+    return f"; there is {printable(', '.join(known))}" if known else "; there is none at all"
 
 
-def to_bytes(pool: _core.MessagePool, message: str, json: str) -> bytes:
+def to_bytes(pool: _core.MessagePool, message: str, text: str) -> bytes:
     """Return a message that is given as JSON.
 
     Raises:
         Failure: it is none.
     """
     try:
-        return pool.parse_json(message, json)
+        return pool.parse_json(message, text)
     except ValueError as error:
-        raise Failure(Exit.JSON, f"the request is no {message}: {error}") from None
+        status = _what_is_wrong(text, str(error))
+        raise Failure(status, printable(f"the request is no {message}: {error}")) from None
+
+
+def _what_is_wrong(text: str, told: str) -> Exit:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return Exit.JSON
+    return Exit.FIELD if told.startswith("unrecognized field name") else Exit.VALUE

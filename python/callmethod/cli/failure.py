@@ -22,6 +22,8 @@ class Exit(enum.IntEnum):
     NAME = 4
     JSON = 5
     STREAM = 6
+    FIELD = 7
+    VALUE = 8
     INTERRUPTED = 130
     PIPE = 141
 
@@ -34,8 +36,10 @@ exit codes:
   3    the services' descriptors could not be had: no such file or module, a syntax
        error, or a server without reflection
   4    there is no service, method or message of that name
-  5    the request is no JSON, or no message of its type
+  5    the request is no JSON, or the answer no message of its type
   6    decode: the bytes are no frames; bench: a connection was lost
+  7    the request has a field that its message does not have
+  8    the request has a value that its field cannot have, or lacks a required one
   64+n the call failed with status n of gRPC: 68 no answer in time (DEADLINE_EXCEEDED),
        76 the server has no such method (UNIMPLEMENTED), 77 INTERNAL, 78 no server
        there (UNAVAILABLE), ...
@@ -50,6 +54,10 @@ class Failure(Exception):  # noqa: N818  (how a command ends, not an error of th
         super().__init__(status, text)
         self.status = status
         self.text = text
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
 
 
 def status_of(code: Code) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from callmethod.cli import arguments, connecting, descriptors
 from callmethod.cli.failure import Exit, Failure
 from callmethod.cli.reflecting import SERVICE, Reflected
-from callmethod.cli.terminal import Style
+from callmethod.cli.terminal import Style, printable
 
 if TYPE_CHECKING:
     import argparse
@@ -75,11 +75,16 @@ def run_list(args: argparse.Namespace) -> int:
         raise Failure(Exit.NAME, "there is no service")
     style = Style(sys.stdout)
     for service in names:
-        sys.stdout.write(style.strong(service) + "\n")
-        for index, (name, takes, gives, many, much) in enumerate(pool.methods(service)):
+        try:
+            methods = pool.methods(service)
+        except KeyError:
+            text = f"the server says that it has {printable(service)}, and shows no file with it"
+            raise Failure(Exit.DESCRIPTORS, text) from None
+        sys.stdout.write(style.strong(printable(service)) + "\n")
+        for index, (name, takes, gives, many, much) in enumerate(methods):
             number = style.weak(f"{index:5}")
             messages = f"({'stream ' * many}{takes}) returns ({'stream ' * much}{gives})"
-            sys.stdout.write(f"{number}  {name}{messages}\n")
+            sys.stdout.write(f"{number}  {printable(name + messages)}\n")
     return Exit.OK
 
 
@@ -104,7 +109,7 @@ def run_describe(args: argparse.Namespace) -> int:
                 pool = server.pool([*services, *(name for name in names if name not in known)])
             names = names or _own_files(pool)
     texts = [text for name in names for text in _described(pool, name.lstrip("."))]
-    sys.stdout.write("\n".join(dict.fromkeys(texts)))
+    sys.stdout.write(printable("\n".join(dict.fromkeys(texts)), keep="\n\t"))
     return Exit.OK
 
 

@@ -49,6 +49,8 @@ def main(words: Sequence[str] | None = None) -> int:
         status: int = args.run(args)
         sys.stdout.flush()
     except Failure as failure:
+        if args.traceback and failure.__cause__ is not None:
+            traceback.print_exception(failure.__cause__)
         return _told(failure.status, failure.text)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED

@@ -11,6 +11,7 @@ from callmethod import _core
 from callmethod.cli import connecting
 from callmethod.cli.descriptors import Method, linked
 from callmethod.cli.failure import Exit, Failure, status_of
+from callmethod.cli.terminal import printable
 from callmethod.errors import Code
 from callmethod.protocols import traits_of
 from callmethod.reflection import PROTOS
@@ -80,7 +81,7 @@ class Reflected:
         answer = self._ask(fileContainingSymbol=symbol)
         if "errorResponse" in answer:
             text = answer["errorResponse"].get("errorMessage", f"nothing is called {symbol}")
-            raise Failure(Exit.NAME, f"{self._channel.target}: {text}")
+            raise Failure(Exit.NAME, printable(f"{self._channel.target}: {text}"))
         files = answer.get("fileDescriptorResponse", {}).get("fileDescriptorProto", [])
         return [base64.b64decode(file) for file in files]
 

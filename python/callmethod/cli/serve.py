@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from callmethod import _factory, reflection, workers
 from callmethod.aio import Server as AioServer
-from callmethod.cli import arguments
+from callmethod.cli import arguments, tls
 from callmethod.cli.descriptors import find_here
 from callmethod.cli.failure import Exit, Failure
 from callmethod.cli.reloading import Watch
@@ -30,7 +30,8 @@ goes on."""
 EXAMPLES = """\
   callmethod serve game:Game
   callmethod serve game:Game chat:make --bind 0.0.0.0:8000 --workers 4 --reflection
-  callmethod serve game:Game --reload"""
+  callmethod serve game:Game --reload
+  callmethod serve game:Game --bind 0.0.0.0:8443 --tls server.pem --key server.key"""
 
 
 MADE_BY = f"{__name__}:in_worker"
@@ -74,6 +75,7 @@ def add(commands: arguments.Commands) -> None:
         "--reload-dir", action="append", metavar="FOLDER",
         help="what --reload looks at; may be given several times (default: the current folder)",
     )  # fmt: skip
+    tls.add_server_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,13 +85,17 @@ def run(args: argparse.Namespace) -> int:
             _factory.name_of(name)
         except ValueError as error:
             raise Failure(Exit.USAGE, str(error)) from None
+    # Read by each worker; what is wrong with it is told here.
+    tls.of_server(args)
     # A worker finds its options there.
     sys.argv[1:] = args.words
     find_here()
     _log(args)
     watch = Watch(args.reload_dir or ["."], _say_changed) if args.reload else None
+    start = Start(", ".join(args.service))
 
     def say(address: str) -> None:
+        start.is_over()
         processes = f"{args.workers} processes" if args.workers > 1 else "1 process"
         sys.stdout.write(f"serving {', '.join(args.service)} at {address}, {processes}\n")
         sys.stdout.flush()
@@ -99,14 +105,56 @@ def run(args: argparse.Namespace) -> int:
     try:
         workers.serve(MADE_BY, args.bind, workers=args.workers, grace=args.grace, on_ready=say)
     except (OSError, RuntimeError, ValueError) as error:
+        start.has_failed()
         status = Exit.MISTAKE if isinstance(error, RuntimeError) else Exit.USAGE
         text = error.strerror if isinstance(error, OSError) else None
         # In a worker's report our own name stands where the user's should.
-        raise Failure(status, text or str(error).replace(f"{MADE_BY}: ", "")) from error
+        text = text or str(error).replace(f"{MADE_BY}: ", "")
+        if not args.traceback and 'File "' in str(error.__cause__):
+            text += "; callmethod --traceback serve shows where"
+        raise Failure(status, text) from error.__cause__ or error
     finally:
+        start.is_over()
         if watch is not None:
             watch.stop()
     return Exit.OK
+
+
+class Start(logging.Filter):
+    """What the log says of workers, for a reader who did not write `in_worker`.
+
+    Until a worker has come up, errors are kept back: if none does, the program ends with the
+    reason, which need not be in the log as well.
+    """
+
+    def __init__(self, served: str) -> None:
+        """Begin; `served` is what the user calls the factory."""
+        super().__init__()
+        self._served = served
+        self._kept: list[logging.LogRecord] | None = []
+        self._logger = logging.getLogger("callmethod")
+        self._logger.addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep an error, let everything else pass."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                self._served if str(each) == MADE_BY else each for each in record.args
+            )
+        if self._kept is None or record.levelno < logging.ERROR:
+            return True
+        self._kept.append(record)
+        return False
+
+    def has_failed(self) -> None:
+        """Forget what was kept."""
+        self._kept = None
+
+    def is_over(self) -> None:
+        """Say what was kept, and keep nothing from now on."""
+        kept, self._kept = self._kept, None
+        for record in kept or []:
+            self._logger.handle(record)
 
 
 def _log(args: argparse.Namespace) -> None:
@@ -146,12 +194,14 @@ def _server(args: argparse.Namespace, made: list[Any]) -> Any:
     if servers:
         if len(made) > 1:
             raise ValueError(f"a server was made, and more than that: {made}")
-        if args.protocol or args.threads:
-            raise ValueError("the server that was made has its own protocols and threads")
+        if args.protocol or args.threads or args.tls:
+            raise ValueError("the server that was made has its own protocols, threads and TLS")
         (server,) = servers
         served: Any = server.server if isinstance(server, AioServer) else server
     else:
-        served = server = Server(None, protocols=args.protocol, max_workers=args.threads)
+        served = server = Server(
+            None, protocols=args.protocol, max_workers=args.threads, tls=tls.of_server(args)
+        )
         for each in made:
             services: list[Any] = [*each] if isinstance(each, (list, tuple)) else [each]
             for service in services:

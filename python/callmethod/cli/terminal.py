@@ -40,6 +40,8 @@ class Style:
         return self._marked(31, text)
 
 
-def printable(text: str) -> str:
-    """Return a peer's text without what would move the cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def printable(text: str, keep: str = "") -> str:
+    """Return somebody else's text without what would move the cursor, but for `keep`."""
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
+    )

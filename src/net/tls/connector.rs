@@ -70,16 +70,23 @@ impl TlsConnector {
         Ok(())
     }
 
+    /// A session whose handshake is to come.
+    ///
+    /// # Errors
+    /// rustls does not take the settings after all.
+    pub fn session(&self) -> Result<ClientConnection, rustls::Error> {
+        let current = self.current.read();
+        let Current { config, name } = current.unwrap_or_else(PoisonError::into_inner).clone();
+        ClientConnection::new(config, name)
+    }
+
     /// Shakes hands with a server.
     ///
     /// # Errors
     /// It is not the one that is wanted, or does not want us.
     pub async fn connect(&self, socket: Socket) -> Result<Stream, CloseReason> {
-        let current = self.current.read();
-        let Current { config, name } = current.unwrap_or_else(PoisonError::into_inner).clone();
-        let session = ClientConnection::new(config, name);
         let failed = |error: rustls::Error| CloseReason::new(CloseKind::Reset, error.to_string());
-        let session = Session::Client(session.map_err(failed)?);
+        let session = Session::Client(self.session().map_err(failed)?);
         let stream = shake_hands(socket, session, b"").await?;
         Ok(Stream::Tls(Box::new(stream)))
     }

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead as _, IoSlice, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use rustls::Connection as Session;
@@ -186,6 +187,11 @@ impl TlsStream {
     /// What is known of the peer.
     pub fn info(&self) -> &Arc<TlsInfo> {
         &self.info
+    }
+
+    /// Grants the peer so long to take what is sent, if that is more than it has already.
+    pub(in crate::net) fn grant(&self, time: Duration) {
+        self.socket.grant(time);
     }
 
     /// Waits until there may be something to read.

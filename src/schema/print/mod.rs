@@ -250,9 +250,9 @@ impl Text {
             &field.options(),
         );
         let kind = field.kind();
-        if let (true, Some(group)) = (field.is_group(), kind.as_message()) {
+        if let Some(group) = group_of(field) {
             let head = format!("{label}group {} = {number}{options}", group.name());
-            self.block(&head, |text| text.inside(group));
+            self.block(&head, |text| text.inside(&group));
             return;
         }
         let kind = match kind.as_message() {
@@ -385,6 +385,19 @@ impl Text {
             Kind::Enum(kind) => self.name(kind.full_name()),
         }
     }
+}
+
+/// The message that a field declares by being a group. What is no `.proto` file's may have groups that
+/// lie elsewhere, or twice, and would be without end if they were written where they are used.
+fn group_of(field: &FieldDescriptor) -> Option<MessageDescriptor> {
+    let parent = field.parent_message();
+    let declares = |field: &FieldDescriptor| field.is_group().then(|| field.kind());
+    let kind = declares(field)?;
+    let group = kind.as_message()?;
+    let first = parent
+        .fields()
+        .find(|other| declares(other).as_ref() == Some(&kind))?;
+    (group.parent_message().as_ref() == Some(parent) && first == *field).then(|| group.clone())
 }
 
 /// The comment in front of something, with what stands apart from it.

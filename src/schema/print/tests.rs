@@ -1,6 +1,10 @@
 use std::fs;
 use std::path::PathBuf;
 
+use prost::Message as _;
+use prost_types::field_descriptor_proto::Type;
+use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto};
+
 use crate::schema::{MessagePool, compile};
 
 fn proto_dir() -> PathBuf {
@@ -112,4 +116,42 @@ extend .google.protobuf.FieldOptions {
     let pool = MessagePool::link(&compiled.files).unwrap();
     fs::remove_dir_all(&folder).unwrap();
     assert_eq!(pool.describe("odd.proto").unwrap(), text);
+}
+
+/// No `.proto` file says so, but a file of descriptors can.
+#[test]
+fn groups_that_have_themselves_in_them_come_to_an_end() {
+    let group = |number: i32, of: &str| FieldDescriptorProto {
+        name: Some(format!("g{number}")),
+        number: Some(number),
+        r#type: Some(Type::Group.into()),
+        type_name: Some(of.to_owned()),
+        ..FieldDescriptorProto::default()
+    };
+    let message = |name: &str, field: Vec<FieldDescriptorProto>| DescriptorProto {
+        name: Some(name.to_owned()),
+        field,
+        ..DescriptorProto::default()
+    };
+    let mut outer = message(
+        "A",
+        vec![group(1, ".A"), group(2, ".A.B"), group(3, ".A.B")],
+    );
+    outer.nested_type.push(message("B", vec![group(4, ".A")]));
+    let file = FileDescriptorProto {
+        name: Some("a.proto".to_owned()),
+        message_type: vec![outer],
+        ..FileDescriptorProto::default()
+    };
+    let pool = MessagePool::link(&[file.encode_to_vec().into()]).unwrap();
+    let text = "\
+message A {
+  optional .A g1 = 1;
+  optional group B = 2 {
+    optional .A g4 = 4;
+  }
+  optional .A.B g3 = 3;
+}
+";
+    assert_eq!(pool.describe("A").unwrap(), text.replace(".A", "A"));
 }

@@ -1,6 +1,8 @@
 //! The controller that a handler gets, which is also the state of its call.
 
-use std::any::Any;
+mod attributes;
+mod ending;
+
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -11,23 +13,16 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMappingProxy, PyString, PyType};
 
-use crate::call::{Level, Link, Outcome, Ticket};
+use crate::call::{Link, Ticket};
 use crate::python::binding::{Binding, BoundMethod};
-use crate::python::enclosed::{Enclosed, Envelope};
-use crate::python::errors::Described;
+use crate::python::enclosed::Envelope;
 use crate::python::servicing::Servicing;
 use crate::python::watch::Watch;
 use crate::python::{answer, enter, imports};
-use crate::status::{Code, Status};
-use crate::wire::baidu_std::errno;
-use crate::wire::compress::Compression;
-use crate::wire::{Answers, Body, Extras, Parts};
+use crate::wire::{Answers, Extras};
+use attributes::Attributes;
 
 /// What a handler learns of its call, and how it says that the call failed.
-///
-/// Attributes of the user's are kept in a dict of its own making. `PyO3`'s `dict` option is unsafe
-/// here (0.30, on 3.11 and 3.12): the interpreter makes that dict after the object is known to the
-/// garbage collector and before its fields are set, and a collection in between visits the fields.
 #[pyclass(frozen, weakref, module = "callmethod._core")]
 #[derive(Debug)]
 pub(super) struct ServerController {
@@ -43,7 +38,7 @@ pub(super) struct ServerController {
     failed: Mutex<Option<String>>,
     /// Made at the first need.
     watch: OnceLock<Arc<Watch>>,
-    attributes: OnceLock<Py<PyDict>>,
+    attributes: Attributes,
 }
 
 impl ServerController {
@@ -64,7 +59,7 @@ impl ServerController {
             enclosed: Envelope::default(),
             failed: Mutex::new(None),
             watch: OnceLock::new(),
-            attributes: OnceLock::new(),
+            attributes: Attributes::default(),
         }
     }
 
@@ -75,17 +70,6 @@ impl ServerController {
     /// Whether the caller waits for an answer.
     pub(super) fn answers(&self) -> bool {
         self.link().traits().answers != Answers::Never
-    }
-
-    /// The dict of the user's attributes, made at the first need.
-    fn attributes(&self, py: Python<'_>) -> &Py<PyDict> {
-        // Made before and not inside the initialisation, where a second thread would wait for it
-        // without giving up the GIL.
-        let made = match self.attributes.get() {
-            Some(attributes) => return attributes,
-            None => PyDict::new(py).unbind(),
-        };
-        self.attributes.get_or_init(|| made)
     }
 
     fn failure(&self) -> MutexGuard<'_, Option<String>> {
@@ -117,101 +101,6 @@ impl ServerController {
     /// The text of `SetFailed`, if it was called.
     pub(super) fn failed_text(&self) -> Option<String> {
         self.failure().clone()
-    }
-
-    /// Ends the call with a serialized response, if it has not ended.
-    pub(super) fn respond(&self, py: Python<'_>, response: &[u8]) {
-        let Some(enclosed) = self.enclosed.take() else {
-            let body = Body {
-                bytes: response,
-                compression: Compression::None,
-            };
-            self.ticket.respond(body, &Extras::NONE);
-            return;
-        };
-        let Enclosed { parts, compression } = *enclosed;
-        match answer::packed(py, response, compression) {
-            Ok(body) => {
-                let extras = Extras::from(parts);
-                self.ticket.respond(&body, &extras);
-            }
-            Err(error) => self.fail(&Status::new(Code::Internal, error.to_string())),
-        }
-    }
-
-    /// Ends a call that needs no answer, if it has not ended, and says whether this was its end.
-    pub(super) fn finish(&self, outcome: Outcome) -> bool {
-        self.ticket.finish(outcome)
-    }
-
-    fn deny(&self, status: &Status) -> bool {
-        let Some(enclosed) = self.enclosed.take() else {
-            return self.ticket.fail(status);
-        };
-        let metadata = enclosed.parts.metadata;
-        let extras = Extras::from(Parts {
-            metadata,
-            ..Parts::default()
-        });
-        self.ticket.deny(status, &extras)
-    }
-
-    /// Ends the call as failed, and writes that down.
-    pub(super) fn fail(&self, status: &Status) {
-        let line = self.failure_line("call failed", status);
-        if self.deny(status) {
-            self.servicing.log(Level::Error, line);
-        }
-    }
-
-    /// Ends the call with what its handler raised, and writes that down; an `RpcError` is an
-    /// answer and needs no traceback.
-    pub(super) fn raised(&self, py: Python<'_>, error: PyErr) {
-        let Described {
-            mut status,
-            is_answer,
-        } = Described::of(py, &error);
-        status.native = status.native.map(errno::chosen);
-        let line = self.failure_line("handler raised", &status);
-        let late = format!(
-            "handler raised after the end of its call method={} peer={} text={:?}",
-            self.full_name(),
-            self.link().peer(),
-            status.text
-        );
-        let told = if is_answer || self.servicing.expose_errors {
-            status
-        } else {
-            Status::new(status.code, "internal error")
-        };
-        // The caller knows nothing of what came after the end.
-        let line = if self.deny(&told) { line } else { late };
-        let attached: Option<Box<dyn Any + Send>> = if is_answer {
-            None
-        } else {
-            Some(Box::new(error.into_value(py).into_any()))
-        };
-        let journal = &self.servicing.process.get().journal;
-        journal.attach(Level::Error, line, attached);
-    }
-
-    fn failure_line(&self, what: &str, Status { code, text, .. }: &Status) -> String {
-        let (method, peer) = (self.full_name(), self.link().peer());
-        format!("{what} method={method} peer={peer} code={code} text={text:?}")
-    }
-
-    /// Ends the call that its handler let go of; nothing happens when it has ended.
-    pub(super) fn let_go(&self) {
-        if self.ticket.is_ended() {
-            return;
-        }
-        match self.failed_text() {
-            Some(text) => self.fail(&Status::new(Code::Internal, text)),
-            None if self.answers() => {
-                self.fail(&Status::new(Code::Internal, "the handler dropped done"));
-            }
-            None => drop(self.finish(Outcome::Unanswered)),
-        }
     }
 }
 
@@ -404,13 +293,7 @@ impl ServerController {
     }
 
     fn __getattr__(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<Py<PyAny>> {
-        let found = match self.attributes.get() {
-            Some(attributes) => attributes.bind(py).get_item(name)?,
-            None => None,
-        };
-        found.map(Bound::unbind).ok_or_else(|| {
-            PyAttributeError::new_err(format!("the controller has no attribute {name:?}"))
-        })
+        self.attributes.get(py, name)
     }
 
     fn __setattr__(
@@ -425,16 +308,11 @@ impl ServerController {
             let text = format!("{name:?} of a controller cannot be set");
             return Err(PyAttributeError::new_err(text));
         }
-        slf.get()
-            .attributes(slf.py())
-            .bind(slf.py())
-            .set_item(name, value)
+        slf.get().attributes.set(name, value)
     }
 
-    fn __delattr__(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<()> {
-        let missing =
-            |_| PyAttributeError::new_err(format!("the controller has no attribute {name:?}"));
-        self.attributes(py).bind(py).del_item(name).map_err(missing)
+    fn __delattr__(&self, name: &Bound<'_, PyString>) -> PyResult<()> {
+        self.attributes.delete(name)
     }
 
     /// What `isinstance` asks for beside the type, which cannot derive from a class of Python's: an
@@ -448,14 +326,12 @@ impl ServerController {
     /// The attributes that the user set.
     #[getter(__dict__)]
     fn dict(&self, py: Python<'_>) -> Py<PyDict> {
-        self.attributes(py).clone_ref(py)
+        self.attributes.dict(py).clone_ref(py)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.channel)?;
-        if let Some(attributes) = self.attributes.get() {
-            visit.call(attributes)?;
-        }
+        self.attributes.traverse(&visit)?;
         visit.call(&self.binding)?;
         match self.watch.get() {
             Some(watch) => watch.traverse(&visit),
