@@ -15,6 +15,8 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     attack = next(one for one in FAMILIES[family].ATTACKS if one.name == name)
+    if attack.prepare is not None:
+        attack.prepare()
     print("ready", flush=True)
     for line in sys.stdin:
         times = attack.run(address, time.monotonic() + float(line))

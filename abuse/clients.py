@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import sys
 import threading
 import time
 from collections import Counter
+
+from harness.memory import collect
 
 import abuse_pb2
 import callmethod
@@ -162,8 +163,7 @@ def main() -> None:
         if order == "work":
             answer: object = clients.work(float(arguments[0]))
         elif order == "collect":
-            gc.collect()
-            answer = {"objects": len(gc.get_objects())}
+            answer = collect()
         else:
             stats = clients.channels[0].stats()
             answer = {"stats": stats, "threads": threading.active_count()}

@@ -22,7 +22,7 @@ SOFT = ("first_bytes", "messages", "names", "peers")
 WORK_SECONDS, REST_SECONDS = 8.0, 1.5
 MB_PER_HOUR = 1.0
 NOISE_MB = 4.0
-"""What the allocator does with its pages; a slope of minutes cannot tell it from more."""
+"""What the allocator keeps in pieces; a slope of minutes cannot tell it from more."""
 WARM_PART = 0.25
 
 

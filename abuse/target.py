@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
-import gc
 import json
 import logging
 import sys
 import threading
 import time
+
+from harness.memory import collect
 
 import abuse_pb2
 import callmethod
@@ -103,8 +104,7 @@ def main() -> None:
 
 def obeyed(order: str, server: callmethod.Server, service: Target) -> dict[str, object]:
     if order == "collect":
-        gc.collect()
-        return {"objects": len(gc.get_objects())}
+        return collect()
     if order == "reload_tls":
         server.reload_tls()
         return {}

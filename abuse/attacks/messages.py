@@ -21,7 +21,6 @@ def zlibbed(data: bytes) -> bytes:
     return deflated(data, 15)
 
 
-@functools.cache
 def deflated(data: bytes, bits: int) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, bits)
     return packer.compress(data) + packer.flush()
@@ -64,11 +63,13 @@ def unknown_compression(address: str, end: float) -> int:
     return in_turn(*map(run, wire.BRPC))(address, end)
 
 
-def bombs(address: str, end: float) -> int:
+@functools.cache
+def packed_zeros() -> dict[str, list[bytes]]:
     """32 MiB of zeros in some kilobytes, once with their size, once with a lie about it."""
     zeros = bytes(32 * MIB)
-    honest = {
-        wire.GZIP: [gzipped(zeros)],
+    gzip = gzipped(zeros)
+    return {
+        wire.GZIP: [gzip, gzip[:-4] + b"\x10\0\0\0"],
         wire.ZLIB: [zlibbed(zeros)],
         wire.SNAPPY: [
             snappied(32 * MIB),
@@ -77,12 +78,13 @@ def bombs(address: str, end: float) -> int:
             snappied(64, declared=wire.LIMIT),
         ],
     }
-    honest[wire.GZIP].append(honest[wire.GZIP][0][:-4] + b"\x10\0\0\0")
 
+
+def bombs(address: str, end: float) -> int:
     def run(made: wire.Wire) -> Run:
         calls = [
             made.call(1, data, more=made.packed(how))
-            for how, packed in honest.items()
+            for how, packed in packed_zeros().items()
             for data in packed
             if len(data) < wire.LIMIT
         ]
@@ -141,10 +143,14 @@ def groups(depth: int) -> bytes:
     return b"\x5b" * depth + b"\x5c" * depth
 
 
-def deep(address: str, end: float) -> int:
+@functools.cache
+def deep_calls() -> list[bytes]:
     bodies = [nested(101), nested(1000), nested(100_000), groups(101), groups(100_000)]
-    calls = [wire.BAIDU.call(1, body) for body in bodies]
-    return answered(address, end, wire.BAIDU, calls)
+    return [wire.BAIDU.call(1, body) for body in bodies]
+
+
+def deep(address: str, end: float) -> int:
+    return answered(address, end, wire.BAIDU, deep_calls())
 
 
 def paced(body: bytes, pause: float) -> Run:
@@ -200,6 +206,7 @@ ATTACKS = (
         "`max_length`, and 200 times what came",
         bombs,
         ("rejected_total.bad_body",),
+        prepare=packed_zeros,
         seconds=1.0,
     ),
     Attack(
@@ -229,6 +236,7 @@ ATTACKS = (
         "100, protobuf's own",
         deep,
         ("rejected_total.bad_body",),
+        prepare=deep_calls,
     ),
     Attack(
         "a million unknown fields",

@@ -135,7 +135,7 @@ ATTACKS = (
         "2 processes, each with 160 answers of 256 KiB to come, which never read",
         "4 MiB unwritten for a connection, then no call of it begins",
         stopped,
-        ("disconnects_total.reset",),
+        ("disconnects_total",),
         seconds=1.0,
     ),
     Attack(

@@ -37,6 +37,8 @@ class Attack:
     options: Mapping[str, object] = field(default_factory=dict)
     """Of the server, where those that users get would take the run too long."""
     tls: bool = False
+    prepare: Callable[[], object] | None = None
+    """Makes what takes long to make, before the time is taken."""
     known: Mapping[str, str] = field(default_factory=dict)
     """Rules that it is known to break (`p99`, `memory`), and why nothing is done about it."""
     meanwhile: str | None = None

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from harness.attack import Attack
     from harness.processes import Place, Target
 
-ROUNDS = 4
-TRIES = 3
+ROUNDS = 3
+TRIES = 2
 SLOWER = 3.0
 """The honest client's p99 may be less than so many times what it is without the attack."""
 GROWTH = 32 << 20

@@ -17,7 +17,7 @@ PEAK_SECONDS = 4.0
 GOODPUT = 0.9
 REFUSED_MS = 10.0
 DEAD = 0.01
-TRIES = 3
+TRIES = 2
 DISTURBED = 0.05
 """Part of the CPUs from which on other programs disturb: they take it in long pieces."""
 

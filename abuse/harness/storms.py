@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.processes import Place, Program, Target, wait_until
 
-AT_ONCE, IDLE, CHURN = 5_000, 10_000, 20_000
+AT_ONCE, IDLE, CHURN, CAP = 5_000, 10_000, 20_000, 100
 ACCEPT_SECONDS = 1.0
 IDLE_KIB = 10.0
 GROWTH = 4 << 20
@@ -31,6 +31,7 @@ def storms(target_place: Place, crowd_place: Place) -> list[Result]:
         at_once(target_place, crowd_place),
         idle(target_place, crowd_place),
         churn(target_place, crowd_place),
+        above_the_cap(target_place, crowd_place),
     ]
 
 
@@ -55,7 +56,7 @@ def at_once(target_place: Place, crowd_place: Place) -> Result:
 
 def idle(target_place: Place, crowd_place: Place) -> Result:
     with (
-        Target(target_place) as target,
+        Target(target_place, max_connections=2 * IDLE) as target,
         Program("crowd.py", [target.address], crowd_place) as crowd,
     ):
         crowd.line()
@@ -95,4 +96,26 @@ def churn(target_place: Place, crowd_place: Place) -> Result:
         f"files back to where they were within 5 s, memory within {GROWTH >> 20} MiB",
         f"{files}; memory {grown / 2**20:+.1f} MiB; {done['failed']} failed; {rate:,.0f} a second",
         gone and grown <= GROWTH and done["failed"] == 0,
+    )
+
+
+def above_the_cap(target_place: Place, crowd_place: Place) -> Result:
+    with (
+        Target(target_place, max_connections=CAP) as target,
+        Program("crowd.py", [target.address], crowd_place) as crowd,
+    ):
+        crowd.line()
+        crowd.ask(f"connect {3 * CAP}")
+        called = crowd.ask("call")
+        refused = target.state()["stats"]["rejected_total"].get("too_many_connections", 0)
+        served = 3 * CAP - called["failed"]
+        crowd.ask("close")
+        wait_until(lambda: target.state()["stats"]["connections"] == 0, 5)
+        again = crowd.ask(f"connect {CAP}")["failed"] + crowd.ask("call")["failed"]
+    return Result(
+        f"{3 * CAP} connects where {CAP} may be",
+        "the others are closed at once and counted; there is room when some have gone",
+        f"{served} served, {refused} closed and counted, all told after "
+        f"{called['seconds']:.2f} s; then {again} of {CAP} failed",
+        served == CAP and refused == 2 * CAP and called["seconds"] <= 1 and again == 0,
     )
