@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from callmethod.cli.failure import Exit, Failure
 from callmethod.tls import ClientTls, ServerTls
@@ -11,9 +11,8 @@ from callmethod.tls import ClientTls, ServerTls
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
-    from typing import TypeVar
 
-    Options = TypeVar("Options", ClientTls, ServerTls)
+Options = TypeVar("Options", ClientTls, ServerTls)
 
 
 def add_client_arguments(parser: argparse.ArgumentParser) -> None:
