@@ -302,7 +302,7 @@ def test_channels_that_nobody_closed(script, server_factory, way):
         assert one.line() == "ready"
         code, _, errors, seconds = one.end()
         one.close()
-        return code, errors, seconds < 2
+        return code, errors, seconds < IN_TIME - 1
 
     runs = max(2, RUNS // 10)
     with ThreadPoolExecutor(AT_ONCE) as pool:
