@@ -7,6 +7,7 @@ import datetime as dt
 import importlib.metadata
 import os
 import platform
+import statistics
 from typing import TYPE_CHECKING
 
 from attacks import FAMILIES
@@ -122,6 +123,16 @@ def verdict(faults: Sequence[str], known: Sequence[str] = ()) -> str:
     return f"**known: {'; '.join(known)}**" if known else "ok"
 
 
+def disturbance(others: Sequence[float]) -> str:
+    """Say it when the times of a whole run are those of a busy machine."""
+    if not others or statistics.median(others) < overload.DISTURBED:
+        return ""
+    return (
+        f" **Other programs took {statistics.median(others):.0%} of the CPUs** (median of the rows):"
+        "\nmemory, files, counters and lost calls hold, but times and rates of this run say little."
+    )
+
+
 def circumstances(tries: int, others: float) -> str:
     """Say how often it was tried, and who disturbed."""
     said = [f"try {tries}"] if tries > 1 else []
@@ -173,7 +184,8 @@ def page(
             slower=measure.SLOWER,
             growth=measure.GROWTH >> 20,
             released=measure.RELEASED_SECONDS,
-            verdict=f"In this run {all_of - len(failed)} of {all_of} were withstood.",
+            verdict=f"In this run {all_of - len(failed)} of {all_of} were withstood."
+            + disturbance([row.others for family in rows.values() for row in family]),
             when=dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
             version=importlib.metadata.version("callmethod"),
             python=f"{platform.python_implementation()} {platform.python_version()}",
