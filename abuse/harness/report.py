@@ -125,11 +125,12 @@ def verdict(faults: Sequence[str], known: Sequence[str] = ()) -> str:
 
 def disturbance(others: Sequence[float]) -> str:
     """Say it when the times of a whole run are those of a busy machine."""
-    if not others or statistics.median(others) < overload.DISTURBED:
+    share = statistics.median(others) if others else 0.0
+    if share < overload.DISTURBED:
         return ""
     return (
-        f" **Other programs took {statistics.median(others):.0%} of the CPUs** (median of the rows):"
-        "\nmemory, files, counters and lost calls hold, but times and rates of this run say little."
+        f" **Other programs took {share:.0%} of the CPUs** (median of the rows): memory, files,\n"
+        "counters and lost calls hold, but times and rates of this run say little."
     )
 
 
