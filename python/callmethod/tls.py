@@ -7,7 +7,7 @@ import datetime as dt
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from callmethod import _core
 
@@ -183,7 +183,7 @@ def _check_pem(name: str, value: object) -> None:
 def _check_pairs(others: object) -> None:
     if not isinstance(others, Sequence) or isinstance(others, (str, bytes)):
         raise TypeError(f"others must be pairs of cert and key, not {type(others).__name__}")
-    for place, pair in enumerate(others):
+    for place, pair in enumerate(cast("Sequence[Sequence[object]]", others)):
         match pair:
             case (cert, key):
                 _check_pem(f"others[{place}][0]", cert)

@@ -136,6 +136,12 @@ impl CloseReason {
     pub fn peer_closed() -> Self {
         Self::new(CloseKind::PeerClosed, "the peer closed the connection")
     }
+
+    /// The ending by a server that stops.
+    #[must_use]
+    pub fn server_stopped() -> Self {
+        Self::new(CloseKind::ServerStopped, "the server stopped")
+    }
 }
 
 impl fmt::Display for CloseReason {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use crate::call::{CloseKind, CloseReason, Deadlines, GOAWAY, Reply, ReplyTo, Ticket};
+use crate::call::{CloseKind, CloseReason, Deadlines, GOAWAY, Link as _, Reply, ReplyTo, Ticket};
 use crate::metrics::Counters;
 use crate::net::connection::{Connection, locked};
 use crate::net::cork::holds_back;
@@ -54,6 +54,8 @@ pub(super) struct Answering {
     ready_bytes: AtomicUsize,
     /// The write side is to be closed once all is answered; changed under the lock of the tickets.
     finishing: AtomicBool,
+    /// The write side is to be closed once nothing is open and an answer goes along.
+    leaving: AtomicBool,
     /// The server stops: no new calls.
     stopping: AtomicBool,
     answers: Answers,
@@ -66,6 +68,7 @@ impl Answering {
             ready: AtomicUsize::new(0),
             ready_bytes: AtomicUsize::new(0),
             finishing: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             answers: traits.answers,
         }
@@ -120,6 +123,15 @@ impl Answering {
         let tickets = locked(&self.tickets);
         self.finishing.store(true, Ordering::Release);
         tickets.open.is_empty()
+    }
+
+    /// Has the write side closed with the next answer after which no call is open.
+    pub(super) fn end_with_an_answer(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     /// Takes no new calls; says whether it did until now.
@@ -205,12 +217,28 @@ impl Connection {
         if tickets.open.capacity() > SPARE_TICKETS && tickets.open.is_empty() {
             tickets.open = Slab::new();
         }
-        let finish = self.answering.is_finishing() && tickets.open.is_empty();
+        let empty = tickets.open.is_empty();
         drop(tickets);
-        if finish {
-            locked(&self.outgoing).finish();
-            self.wake_writer.notify_one();
+        if empty && self.answering.is_finishing() {
+            self.end_writing();
+        } else if self.answering.is_leaving() {
+            if empty && !locked(&self.outgoing).has_unread() {
+                self.finish(CloseReason::server_stopped());
+            }
+            if !holds_back() {
+                self.uncork();
+            }
         }
+    }
+
+    /// Writes our end of stream, together with the last answer where that is still here.
+    pub(super) fn end_writing(&self) {
+        locked(&self.outgoing).finish();
+        if !holds_back() {
+            // What becomes of it, the connection's task will find.
+            let _ = self.flush();
+        }
+        self.wake_writer.notify_one();
     }
 
     /// Answers a call that was not let in.
@@ -297,7 +325,8 @@ impl Connection {
         };
         let (accepted, written) = {
             let mut outgoing = locked(&self.outgoing);
-            let pushed = outgoing.push(&frame, false, holds_back());
+            let held = holds_back() || self.answering.is_leaving();
+            let pushed = outgoing.push(&frame, false, held);
             self.pace(&outgoing);
             pushed
         };

@@ -339,8 +339,7 @@ impl Link for Connection {
         if !self.answering.finish_when_empty() {
             return;
         }
-        locked(&self.outgoing).finish();
-        self.wake_writer.notify_one();
+        self.end_writing();
     }
 
     fn abort(&self, reason: CloseReason) {

@@ -208,11 +208,7 @@ impl Connection {
         };
         loop {
             match self.flush().map_err(failed)? {
-                Left::Finished => {
-                    // It fails when the peer is gone already, which the reading will find.
-                    let _ = stream.shutdown_write();
-                    return Ok(());
-                }
+                Left::Finished => return Ok(()),
                 Left::Nothing => self.wake_writer.notified().await,
                 Left::Something => {
                     let limit = self.terms.timeouts.write;

@@ -239,6 +239,9 @@ impl Outgoing {
             return (Ok(Left::Finished), 0);
         };
         self.held = false;
+        if self.finished && !self.frames.is_empty() {
+            stream.gather();
+        }
         while let Some(first) = self.frames.front() {
             let most = if self.coalesce {
                 WRITE_BYTES
@@ -261,7 +264,11 @@ impl Outgoing {
         }
         self.spare();
         let left = match stream.try_flush(self.finished) {
-            Ok(()) if self.finished => Ok(Left::Finished),
+            Ok(()) if self.finished => {
+                // It fails when the peer is gone already, which the reading will find.
+                let _ = stream.shutdown_write();
+                Ok(Left::Finished)
+            }
             Ok(()) => Ok(Left::Nothing),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Left::Something),
             Err(error) => Err(error),
@@ -291,7 +298,14 @@ impl Outgoing {
         }
     }
 
-    /// Takes no more frames; what waits is still written.
+    /// Whether the peer has sent something that was not read.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.stream
+            .as_ref()
+            .is_some_and(|stream| stream.has_unread())
+    }
+
+    /// Takes no more frames; what waits is still written, and then our end of stream.
     pub(crate) fn finish(&mut self) {
         self.finished = true;
     }

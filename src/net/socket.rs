@@ -180,6 +180,21 @@ impl Socket {
         }
     }
 
+    /// Whether something came that was not read.
+    pub fn has_unread(&self) -> bool {
+        matches!(self.peek(), Ok(1..))
+    }
+
+    /// Keeps what is written from now on until the end of the stream, which then goes in the same
+    /// packet: the peer has both or neither.
+    pub fn gather(&self) {
+        #[cfg(target_os = "linux")]
+        if let Self::Tcp(stream) = self {
+            // Where it fails they go one after the other.
+            let _ = SockRef::from(stream).set_tcp_cork(true);
+        }
+    }
+
     /// Tells the peer that nothing more will come.
     ///
     /// # Errors

@@ -189,6 +189,22 @@ impl Stream {
         }
     }
 
+    /// Whether something came that was not read, as far as that can be seen.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.has_unread(),
+            Self::Tls(_) | Self::Other(_) => false,
+        }
+    }
+
+    /// Has what is written from now on go together with our end of stream, where that can be.
+    pub fn gather(&self) {
+        if let Self::Plain(socket) = self {
+            socket.gather();
+        }
+    }
+
     /// Tells the peer that nothing more will come.
     ///
     /// # Errors

@@ -159,7 +159,7 @@ def find_method(pool: _core.MessagePool, name: str) -> Method:
         raise Failure(Exit.NAME, f"{name} is a service, and its method is wanted: {methods}")
     if service not in known:
         raise Failure(Exit.NAME, f"no service {service or name}{_nearest(service, known)}")
-    names = []
+    names: list[str] = []
     for index, (method, request, response, *_) in enumerate(pool.methods(service)):
         if method == bare:
             return Method(service, method, index, request, response)

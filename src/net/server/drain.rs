@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::call::{CloseKind, CloseReason, Lane, Link as _};
+use crate::call::{CloseReason, Lane, Link as _};
 use crate::net::connection::{Connection, locked};
 use crate::net::server::{Member, Server};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
 
+/// Time for a caller to make one more call, whose answer then says that it is the last.
+const ONE_MORE: Duration = Duration::from_millis(100);
 /// How often a drain looks again.
 const TICK: Duration = Duration::from_millis(5);
 /// Time for sessions to be told of the cut.
@@ -42,15 +44,23 @@ impl Connection {
 }
 
 impl Member {
-    /// Writes our end of stream if that cuts nothing off.
-    fn end_if_done(&self, late: bool) {
+    /// Writes our end of stream if that cuts nothing off, `waited` after the stop began; `late`
+    /// when it cannot wait any longer.
+    fn end_if_done(&self, waited: Duration, late: bool) {
         let Self { connection, lane } = self;
         if !connection.is_open() || connection.will_move() {
             return;
         }
-        let idle = lane.is_idle() && connection.is_flushed() && connection.is_unoccupied();
-        if idle || late && !connection.traits().failures {
-            connection.finish(stopped());
+        let mut idle = lane.is_idle() && connection.is_flushed() && connection.is_unoccupied();
+        let refuses = connection.traits().failures;
+        if connection.answers() && !refuses {
+            // A call that crosses our end of stream would be lost, so that goes with an answer:
+            // whoever has that knows that there will be no other.
+            connection.answering.end_with_an_answer();
+            idle &= waited >= ONE_MORE;
+        }
+        if idle || late && !refuses {
+            connection.finish(CloseReason::server_stopped());
         }
     }
 }
@@ -68,10 +78,6 @@ fn discard(lane: &Lane) -> usize {
     calls.len()
 }
 
-pub(super) fn stopped() -> CloseReason {
-    CloseReason::new(CloseKind::ServerStopped, "the server stopped")
-}
-
 impl Server {
     /// Accepts nothing more; whoever was accepted is served as before.
     pub async fn close(&self) {
@@ -87,10 +93,10 @@ impl Server {
     ///
     /// Callers that said that they understand it are told to move on, and close when nothing of
     /// theirs is under way. To the others our end of stream must say so, after which nothing more
-    /// can be said: it is written when nothing of a connection waits or runs. On a one-way wire,
-    /// where nobody can be refused, that is at the latest after half of the grace, and reading and
-    /// running go on to the peer's own end of stream. Elsewhere a new call is answered with
-    /// ELOGOFF.
+    /// can be said: it is written when nothing of a connection waits or runs. Where a new call can be
+    /// refused, it is answered with ELOGOFF meanwhile. Where it cannot, our end of stream goes with
+    /// an answer, if there are answers, and is written after half of the grace in any case; on a
+    /// one-way wire reading and running then go on to the peer's own.
     pub async fn stop(&self, grace: Duration) -> Cut {
         self.drain(grace).await;
         let mut cut = self.cut();
@@ -109,10 +115,10 @@ impl Server {
             && start.elapsed() < grace
             && !self.abandoned.load(Ordering::Acquire)
         {
-            let late = start.elapsed() >= grace / 2;
+            let waited = start.elapsed();
             for member in &members {
                 member.connection.stop_admitting();
-                member.end_if_done(late);
+                member.end_if_done(waited, waited >= grace / 2);
             }
             sleep(TICK).await;
             members = self.members();
@@ -127,7 +133,7 @@ impl Server {
         for Member { connection, lane } in self.members() {
             cut.connections += usize::from(connection.is_alive());
             cut.calls += discard(&lane);
-            connection.abort(stopped());
+            connection.abort(CloseReason::server_stopped());
         }
         cut
     }
@@ -152,7 +158,7 @@ impl Server {
         }
         for Member { connection, lane } in self.members() {
             discard(&lane);
-            connection.abort(stopped());
+            connection.abort(CloseReason::server_stopped());
         }
     }
 }

@@ -11,8 +11,6 @@ pub use bounds::Bounds;
 pub use drain::Cut;
 
 use bounds::Seats;
-use drain::stopped;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
@@ -25,7 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::call::{Lane, Link as _, Processor, Session};
+use crate::call::{CloseReason, Lane, Link as _, Processor, Session};
 use crate::net::connection::{Connection, locked};
 use crate::net::crowd::{Crowd, Place};
 use crate::net::panics::contained;
@@ -193,7 +191,7 @@ impl Server {
         locked(&self.members).insert(id, member);
         if self.abandoned.load(Ordering::Acquire) {
             // Whoever cut the others may not have seen this one.
-            connection.abort(stopped());
+            connection.abort(CloseReason::server_stopped());
         }
         // In a place of its own: what is moved on its way into the task is kept there twice.
         Box::pin(connection.run(stream, Arc::clone(&lane), buffer)).await;

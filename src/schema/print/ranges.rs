@@ -9,13 +9,13 @@ const LARGEST_FIELD: i32 = (1 << 29) - 1;
 pub(super) fn of_message(message: &DescriptorProto) -> Vec<String> {
     let mut lines = Vec::new();
     for range in &message.extension_range {
-        let span = span(range.start(), range.end() - 1, LARGEST_FIELD);
+        let span = span(range.start(), range.end().saturating_sub(1), LARGEST_FIELD);
         lines.push(format!("extensions {span};"));
     }
     let ranges = message
         .reserved_range
         .iter()
-        .map(|range| span(range.start(), range.end() - 1, LARGEST_FIELD));
+        .map(|range| span(range.start(), range.end().saturating_sub(1), LARGEST_FIELD));
     reserved(&mut lines, ranges, &message.reserved_name);
     lines
 }

@@ -204,10 +204,10 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 
 fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push(value as u8 | 0x80);
+        out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(value.to_le_bytes()[0]);
 }
 
 fn cut<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
