@@ -191,7 +191,7 @@ def page(
             version=importlib.metadata.version("callmethod"),
             python=f"{platform.python_implementation()} {platform.python_version()}",
             cpus=len(os.sched_getaffinity(0)),
-            kernel=f"{platform.system()} {platform.release()}",
+            kernel=f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         )
     ]
     for family, all_rows in rows.items():
