@@ -7,6 +7,7 @@ import datetime as dt
 import importlib.metadata
 import os
 import platform
+import statistics
 from typing import TYPE_CHECKING
 
 from attacks import FAMILIES
@@ -122,6 +123,17 @@ def verdict(faults: Sequence[str], known: Sequence[str] = ()) -> str:
     return f"**known: {'; '.join(known)}**" if known else "ok"
 
 
+def disturbance(others: Sequence[float]) -> str:
+    """Say it when the times of a whole run are those of a busy machine."""
+    share = statistics.median(others) if others else 0.0
+    if share < overload.DISTURBED:
+        return ""
+    return (
+        f" **Other programs took {share:.0%} of the CPUs** (median of the rows): memory, files,\n"
+        "counters and lost calls hold, but times and rates of this run say little."
+    )
+
+
 def circumstances(tries: int, others: float) -> str:
     """Say how often it was tried, and who disturbed."""
     said = [f"try {tries}"] if tries > 1 else []
@@ -173,12 +185,13 @@ def page(
             slower=measure.SLOWER,
             growth=measure.GROWTH >> 20,
             released=measure.RELEASED_SECONDS,
-            verdict=f"In this run {all_of - len(failed)} of {all_of} were withstood.",
+            verdict=f"In this run {all_of - len(failed)} of {all_of} were withstood."
+            + disturbance([row.others for family in rows.values() for row in family]),
             when=dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
             version=importlib.metadata.version("callmethod"),
             python=f"{platform.python_implementation()} {platform.python_version()}",
             cpus=len(os.sched_getaffinity(0)),
-            kernel=f"{platform.system()} {platform.release()}",
+            kernel=f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         )
     ]
     for family, all_rows in rows.items():
