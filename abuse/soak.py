@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 
 from attacks import FAMILIES
 from harness.numbers import slope
-from harness.processes import FailedError, Program, Target, places
+from harness.processes import FailedError, Program, Target, places, wait_until
 
 SOFT = ("first_bytes", "messages", "names", "peers")
 """Families whose attacks a server without TLS and with default options is for."""
 WORK_SECONDS, REST_SECONDS = 8.0, 1.5
+IDLE_SECONDS = 10.0
 MB_PER_HOUR = 1.0
 NOISE_MB = 4.0
 """What the allocator keeps in pieces; a slope of minutes cannot tell it from more."""
@@ -89,6 +90,8 @@ def main() -> int:
             for outcome, count in caller.heard().items():
                 ended[outcome] = ended.get(outcome, 0) + count
             time.sleep(REST_SECONDS)
+            # What an attack has left to do is not left behind.
+            wait_until(lambda: target.state()["stats"]["calls_in_flight"] == 0, IDLE_SECONDS)
             for held, program in ((server, target), (clients, caller)):
                 sample(held, program, seconds)
             rounds += 1
