@@ -5,6 +5,7 @@
 #   .venv       tools, and callmethod as a development build (make test, make lint)
 #   .venv-demo  callmethod as users get it: the release wheel and protobuf, nothing more (make demo)
 #   .venv-bench the release wheel and the peers that it is measured against (make bench)
+#   .venv-abuse the release wheel and what makes certificates (make abuse, make soak)
 #   build/      compiled protos, the wheel, the virtual environments of the matrix
 #   target/     cargo's
 # What is up to date is not made again: files named .made, .installed and so on keep the time.
@@ -26,6 +27,10 @@ PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 BENCH_ARGS ?=
 # Passed on: make bench-parts PARTS_ARGS="--bench codec"
 PARTS_ARGS ?=
+# Passed on: make abuse ABUSE_ARGS="--only storms,overload"
+ABUSE_ARGS ?=
+# How long the soak takes.
+SOAK_SECONDS ?= 600
 # A second interpreter, 3.12 or later, for tasks that start eagerly. Without one, the rows that need
 # it say so: make EAGER_PYTHON=/usr/bin/python3.13 bench
 EAGER_PYTHON ?=
@@ -35,12 +40,15 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= indexed baidu_std hulu sofa compress sniff server channel
 # How many games the simulated network plays.
 SEEDS ?= 10000
+# How many forks, and how many exits on each Python, `make process-counts` makes.
+FORKS ?= 200
+EXITS ?= 500
 CARGO_FUZZ := build/tools/bin/cargo-fuzz
 # Coverage and the address sanitizer are options of rustc that stable keeps back.
 FUZZ := PATH="$(CURDIR)/build/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 cargo fuzz
 # Floors 1-4: all but the border. No Python is needed for these.
 NO_PYTHON := --locked --no-default-features --features net
-PYTHON_CODE := python tests examples scripts benchmarks
+PYTHON_CODE := python tests examples scripts benchmarks abuse
 
 # maturin and PyO3 build for the interpreter of .venv, whatever else is active.
 export VIRTUAL_ENV := $(CURDIR)/.venv
@@ -49,8 +57,8 @@ unexport CONDA_PREFIX
 
 CRATE := Cargo.toml Cargo.lock pyproject.toml $(shell find src -name '*.rs' -o -type d)
 PACKAGE := $(shell find python/callmethod -name '*.py' -o -name '*.pyi' -o -name py.typed)
-# The peers of the benchmarks have an environment of their own.
-DEV_NEEDS := $(filter-out requirements/bench.txt,$(wildcard requirements/*.txt))
+# The peers of the benchmarks have an environment of their own, and so have attacks.
+DEV_NEEDS := $(filter-out requirements/abuse.txt requirements/bench.txt,$(wildcard requirements/*.txt))
 PROTOS := $(wildcard proto/*.proto)
 # Each is one program that says what it expects. The game comes last: its last line is the demo's.
 EXAMPLES := brpc_client/client.py async/echo.py push/push.py push/push_aio.py workers/play.py game/play.py
@@ -90,7 +98,7 @@ test-matrix: $(CRATE) .venv/.build-needs build/proto/.made ## the suite on each 
 	$(BIN)/python scripts/test_matrix.py
 
 ##@ Look for faults
-.PHONY: fuzz sim
+.PHONY: fuzz sim process-counts abuse soak
 fuzz: $(CARGO_FUZZ) build/fuzz/.made ## each fuzz target for a minute (FUZZ_SECONDS=, FUZZ_TARGETS=)
 	$(FUZZ) build --fuzz-dir fuzz
 	for target in $(FUZZ_TARGETS); do \
@@ -101,6 +109,17 @@ fuzz: $(CARGO_FUZZ) build/fuzz/.made ## each fuzz target for a minute (FUZZ_SECO
 	done
 sim: ## ten thousand games through the simulated network (SEEDS=)
 	SIM_SEEDS=$(SEEDS) cargo test $(NO_PYTHON) --test simulated -- --nocapture
+process-counts: export CALLMETHOD_FORK_RUNS := $(FORKS)
+process-counts: export CALLMETHOD_EXIT_RUNS := $(EXITS)
+process-counts: export PROTOBUFS ?= 7.36.2
+process-counts: export IMPLEMENTATIONS ?= upb
+process-counts: $(CRATE) .venv/.build-needs build/proto/.made ## forks and exits in great numbers on each Python (FORKS=, EXITS=, PYTHONS=)
+	$(BIN)/python scripts/test_matrix.py -rP tests/process/test_fork_storm.py \
+	  tests/process/test_exit.py tests/process/test_prefork.py tests/process/test_calls.py
+abuse: .venv-abuse/.ready ## attacks on a release, beside an honest client; writes docs/reliability.md (ABUSE_ARGS=)
+	.venv-abuse/bin/python abuse/run.py $(ABUSE_ARGS)
+soak: .venv-abuse/.ready ## ten minutes of calls and faults, for what grows (SOAK_SECONDS=)
+	.venv-abuse/bin/python abuse/soak.py --seconds $(SOAK_SECONDS)
 
 ##@ Measure
 .PHONY: bench bench-quick bench-parts
@@ -141,7 +160,7 @@ fmt: .venv/.dev-needs ## format everything
 ##@ Clean
 .PHONY: clean
 clean: ## back to a fresh clone
-	rm -rf .venv .venv-demo .venv-bench .venv-bench-eager build target python/callmethod/_core*.so
+	rm -rf .venv .venv-demo .venv-bench .venv-bench-eager .venv-abuse build target python/callmethod/_core*.so
 	rm -rf fuzz/artifacts fuzz/corpus fuzz/target
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find $(PYTHON_CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -149,7 +168,7 @@ clean: ## back to a fresh clone
 # ------------------------------------------------------------ files that keep the time
 
 .venv-bench-eager/.made: PYTHON = $(EAGER_PYTHON)
-.venv/.made .venv-demo/.made .venv-bench/.made .venv-bench-eager/.made: %/.made:
+.venv/.made .venv-demo/.made .venv-bench/.made .venv-bench-eager/.made .venv-abuse/.made: %/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "callmethod needs Python >= 3.10 and $(PYTHON) is none; try: make PYTHON=python3.12" >&2; \
 	  exit 1; }
@@ -189,6 +208,16 @@ build/wheel/.made: $(CRATE) $(PACKAGE) README.md .venv/.build-needs
 .venv-demo/.installed: build/wheel/.made requirements/runtime.txt .venv-demo/.made
 	.venv-demo/bin/python $(PIP_INSTALL) -r requirements/runtime.txt
 	.venv-demo/bin/python $(PIP_INSTALL) --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@
+
+build/abuse/.made: abuse/proto/abuse.proto .venv/.build-needs
+	mkdir -p build/abuse
+	$(BIN)/protoc --proto_path=abuse/proto --python_out=build/abuse abuse/proto/abuse.proto
+	@touch $@
+
+.venv-abuse/.ready: build/wheel/.made build/abuse/.made requirements/abuse.txt .venv-abuse/.made
+	.venv-abuse/bin/python $(PIP_INSTALL) -r requirements/abuse.txt
+	.venv-abuse/bin/python $(PIP_INSTALL) --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@
 
 # The programs of the benchmarks that are written in Rust, and the proto that all peers share.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use _core::call::{
-    Admission, Call, CloseReason, Event, Lane, Limits, Link, LossListener, Outbound, Outcome,
+    Admission, Call, CloseReason, Event, Held, Lane, Limits, Link, LossListener, Outbound, Outcome,
     Place, Processor, Registry, Reply, ReplyTo, Session, Tally, Ticket, Turn, Waiter,
 };
 use _core::status::{Code, Status};
@@ -98,7 +98,9 @@ fn dispatch(criterion: &mut Criterion) {
     let link: Arc<dyn Link> = Arc::new(Silent);
     let arrived = Instant::now();
     let event = || {
-        let permit = door.enter(PLACE).expect("there is room");
+        let permit = door
+            .enter(PLACE, None, Held::default)
+            .expect("there is room");
         let to = ReplyTo {
             id: Some(7),
             place: 7,

@@ -1,14 +1,17 @@
 """Run the test suite on every Python x protobuf x implementation of protobuf.
 
-Usage: python scripts/test_matrix.py      (`make test-matrix` makes what it needs first)
+Usage: python scripts/test_matrix.py [arguments of pytest]
+
+`make test-matrix` makes what it needs first; so does `make process-counts`, which runs a part of
+the suite in great numbers.
 
 A release wheel is built for each Python and installed in a virtual environment for each pair of
 Python and protobuf, under build/matrix/; they are kept, and a second run installs only what has
 changed. A cell is one run of pytest in one of them. Two run at a time.
 
-PYTHONS="3.11 3.12" and PROTOBUFS="7.36.2" in the environment name fewer; a Python that is asked
-for and not found is a failure, and so is a cell in which no test ran, or whose interpreter or
-protobuf is not the one on the label.
+PYTHONS="3.11 3.12", PROTOBUFS="7.36.2" and IMPLEMENTATIONS="upb" in the environment name fewer; a
+Python that is asked for and not found is a failure, and so is a cell in which no test ran, or whose
+interpreter or protobuf is not the one on the label.
 """
 
 import hashlib
@@ -152,7 +155,7 @@ def run_cell(inside: Path, python: str, protobuf: str, implementation: str) -> C
         text = f"is {said.stdout.strip() or said.stderr.strip()!r}, not {expected!r}"
         return Cell(python, protobuf, implementation, ok=False, text=text)
     options = ["-q", "-p", "no:cacheprovider", f"--junit-xml={report}"]
-    code = run_logged([inside, "-m", "pytest", *options], env, log)
+    code = run_logged([inside, "-m", "pytest", *options, *sys.argv[1:]], env, log)
     ran, skipped = count(report)
     ok = code == 0 and ran > 0
     text = f"{ran} passed" if ok else f"FAILED, exit code {code}, {ran} ran: {log}"
@@ -194,10 +197,11 @@ def count(report: Path) -> tuple[int, int]:
 
 def run_pair(version: str, python: Path, protobuf: str, wheel: Path) -> list[Cell]:
     """Prepare one virtual environment and run its cells, one after the other."""
+    implementations = os.environ.get("IMPLEMENTATIONS", "").split() or list(IMPLEMENTATIONS)
     try:
         inside = prepare(python, protobuf, wheel, WORK / f"{version}-{protobuf}")
         cells = []
-        for implementation in IMPLEMENTATIONS:
+        for implementation in implementations:
             try:
                 cells.append(run_cell(inside, version, protobuf, implementation))
             except subprocess.TimeoutExpired:
@@ -205,7 +209,7 @@ def run_pair(version: str, python: Path, protobuf: str, wheel: Path) -> list[Cel
                 cells.append(Cell(version, protobuf, implementation, ok=False, text=text))
             show(cells[-1])
     except RuntimeError as error:
-        cells = [Cell(version, protobuf, i, ok=False, text=str(error)) for i in IMPLEMENTATIONS]
+        cells = [Cell(version, protobuf, i, ok=False, text=str(error)) for i in implementations]
         show(cells[0])
     return cells
 

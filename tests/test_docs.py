@@ -53,6 +53,8 @@ def test_the_page_on_tls_runs(child_env: dict[str, str], tmp_path: Path) -> None
     ca = importlib.import_module("authority").Authority()
     ca.issue("the game", ips=("127.0.0.1",)).write(tmp_path, "server")
     ca.issue("ada", uris=("spiffe://example.org/blue",)).write(tmp_path, "client")
+    for stem, name in (("game", "game.x"), ("chat", "chat.x"), ("wild", "*.x")):
+        ca.issue(stem, dns=(name,)).write(tmp_path, stem)
     (tmp_path / "ca.pem").write_bytes(ca.pem)
     script = tmp_path / "secure.py"
     script.write_text("\n".join(blocks("tls.md")), encoding="utf-8")

@@ -62,6 +62,7 @@ class Awaited(asyncio.Future[Any]):
 
 
 def awaited(
+    loop: asyncio.AbstractEventLoop,
     shared: Shared,
     caller: _core.Caller,
     method: _core.Method,
@@ -69,13 +70,12 @@ def awaited(
     timeout: float | None,
     channel: object,
 ) -> Awaited:
-    """Make a call without a controller and return what can be awaited on the loop that runs here.
+    """Make a call without a controller and return what can be awaited on `loop`, which runs here.
 
     Raises:
         TypeError: the request is not the method's.
         ValueError: it cannot be sent.
     """
-    loop = asyncio.get_running_loop()
     mailbox = mailbox_of(loop, shared.core)
     future = Awaited(loop=loop)
     future.delivery = caller.call_soon(method, request, timeout, future, mailbox, channel)
@@ -186,13 +186,18 @@ class OutgoingCall:
             self._start(method, body, default, settle, None)
             self._shared.rescue()
 
-    def awaited(self, method: Any, body: bytes, default: float | None) -> asyncio.Future[Any]:
-        """Make the call and return what can be awaited on the event loop that runs here.
+    def awaited(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        method: Any,
+        body: bytes,
+        default: float | None,
+    ) -> asyncio.Future[Any]:
+        """Make the call and return what can be awaited on `loop`, which runs here.
 
         Raises:
             ValueError: it cannot be sent.
         """
-        loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         ended = False
 

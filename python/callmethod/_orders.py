@@ -56,7 +56,7 @@ class Task:
     supervisor: int
     grace: float
     argv: list[str]
-    tls: dict[str, str | bool] | None
+    tls: dict[str, Any] | None
 
     def to_text(self) -> str:
         """Return it as an argument of a command."""

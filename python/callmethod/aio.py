@@ -7,6 +7,7 @@ belongs to none.
 from __future__ import annotations
 
 import asyncio
+from asyncio import _get_running_loop
 from typing import TYPE_CHECKING, Any
 
 from callmethod._mistakes import made_by_init
@@ -88,15 +89,15 @@ class AwaitableChannel(RpcChannel):
             return channel.CallMethod(
                 method_descriptor, rpc_controller, request, response_class, done
             )
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        # Asked once for each call: before Python 3.12 each answer takes a system call.
+        loop = _get_running_loop()
+        if loop is None:
             raise RuntimeError(
                 "no event loop runs on this thread; await the call in a coroutine, "
                 "or use callmethod.Channel"
-            ) from None
+            )
         return channel._await_method(  # noqa: SLF001  (two coats of one channel)
-            method_descriptor, rpc_controller, request, response_class
+            loop, method_descriptor, rpc_controller, request, response_class
         )
 
     def __repr__(self) -> str:

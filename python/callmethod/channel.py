@@ -242,15 +242,20 @@ class Channel(RpcChannel):
         return call, body
 
     def _await_method(
-        self, method_descriptor: Any, rpc_controller: Any, request: Any, response_class: Any
+        self,
+        loop: asyncio.AbstractEventLoop,
+        method_descriptor: Any,
+        rpc_controller: Any,
+        request: Any,
+        response_class: Any,
     ) -> asyncio.Future[Any]:
         if rpc_controller is None:
             if self._made_in != _process.generation:
                 _process.check(self._made_in, "channel")
             method = core_method(method_descriptor, response_class)
-            return awaited(self._shared, self._caller, method, request, self._timeout, self)
+            return awaited(loop, self._shared, self._caller, method, request, self._timeout, self)
         call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
-        return call.awaited(method_descriptor, body, self._timeout)
+        return call.awaited(loop, method_descriptor, body, self._timeout)
 
     def __enter__(self) -> Self:
         """Return the channel itself."""

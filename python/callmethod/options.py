@@ -26,6 +26,8 @@ class ChannelOptions:
             most; None for one connection that carries all calls.
         credential: says who calls, with the first call of each connection; brpc's
             authentication_data.
+        frame_timeout: for the next byte of a frame that has begun to come.
+        write_timeout: for the peer to take a byte of those that wait for it.
 
     Raises:
         TypeError: a credential that is no bytes.
@@ -40,15 +42,21 @@ class ChannelOptions:
     max_retry: int = 3
     pool_size: int | None = None
     credential: bytes | None = None
+    frame_timeout: float = 30.0
+    write_timeout: float = 30.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
         if self.timeout is not None:
             check_seconds("timeout", self.timeout)
-        for name in ("backoff_min", "backoff_max", "connect_timeout"):
-            check_seconds(name, getattr(self, name))
-            if getattr(self, name) == 0:
-                raise ValueError(f"{name} must be more than 0 s")
+        for name in (
+            "backoff_min",
+            "backoff_max",
+            "connect_timeout",
+            "frame_timeout",
+            "write_timeout",
+        ):
+            check_time(name, getattr(self, name))
         if self.backoff_max < self.backoff_min:
             raise ValueError(
                 f"backoff_max ({self.backoff_max} s) is below backoff_min ({self.backoff_min} s)"
@@ -74,7 +82,19 @@ class ServerOptions:
         max_queued_calls: calls that wait for a worker.
         max_queue_time: for a call to wait for a worker, as the worker finds that comes to it. One
             whose deadline passes is not run either.
-        handshake_timeout: for the first bytes of a connection, where they tell the protocol.
+        max_connections: at once, those whose protocol is still to be told included. One more is
+            closed as soon as it is accepted.
+        max_handshakes: of TLS, under way at once. One more is closed as soon as it is accepted;
+            above a quarter of them, each has 2 s at most.
+        handshake_timeout: for the first bytes of a connection, where they tell the protocol, and
+            for its handshake of TLS.
+        idle_timeout: for a connection over which nothing goes in either direction, and of which no
+            call is under way; None for no limit.
+        frame_timeout: for the next byte of a frame that has begun to come.
+        write_timeout: for the peer to take a byte of those that wait for it.
+        max_unfinished_bytes: of frames of which only a part has come, of all connections together.
+            Above that, the connection that has waited the longest for its next byte is closed; one
+            alone is bounded by the `max_length` of its protocol.
 
     Raises:
         ValueError: a time that is none, or a number below its least.
@@ -84,7 +104,13 @@ class ServerOptions:
     method_max_concurrency: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
     max_queued_calls: int = 4096
     max_queue_time: float = 10.0
+    max_connections: int = 10_000
+    max_handshakes: int = 4096
     handshake_timeout: float = 10.0
+    idle_timeout: float | None = 600.0
+    frame_timeout: float = 30.0
+    write_timeout: float = 30.0
+    max_unfinished_bytes: int = 256 * 1024 * 1024
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -92,17 +118,27 @@ class ServerOptions:
             check_count("max_concurrency", self.max_concurrency, 1)
         for name, most in self.method_max_concurrency.items():
             check_count(f"method_max_concurrency[{name!r}]", most, 0)
-        check_count("max_queued_calls", self.max_queued_calls, 1)
+        counts = ("max_queued_calls", "max_connections", "max_handshakes", "max_unfinished_bytes")
+        for name in counts:
+            check_count(name, getattr(self, name), 1)
         check_seconds("max_queue_time", self.max_queue_time)
-        check_seconds("handshake_timeout", self.handshake_timeout)
-        if self.handshake_timeout == 0:
-            raise ValueError("handshake_timeout must be more than 0 s")
+        if self.idle_timeout is not None:
+            check_time("idle_timeout", self.idle_timeout)
+        for name in ("handshake_timeout", "frame_timeout", "write_timeout"):
+            check_time(name, getattr(self, name))
 
 
 def check_count(name: str, count: object, least: int) -> None:
     """Raise ValueError unless `count` is a whole number from `least` on."""
     if not isinstance(count, int) or isinstance(count, bool) or not least <= count < 2**31:
         raise ValueError(f"{name} must be a whole number from {least} on, not {brief(count)}")
+
+
+def check_time(name: str, seconds: float) -> None:
+    """Raise ValueError unless `seconds` is a finite number above 0."""
+    check_seconds(name, seconds)
+    if seconds == 0:
+        raise ValueError(f"{name} must be more than 0 s")
 
 
 def check_seconds(name: str, seconds: object) -> None:

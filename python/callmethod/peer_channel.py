@@ -130,14 +130,19 @@ class PeerChannel(RpcChannel):
         return call, body
 
     def _await_method(
-        self, method_descriptor: Any, rpc_controller: Any, request: Any, response_class: Any
+        self,
+        loop: asyncio.AbstractEventLoop,
+        method_descriptor: Any,
+        rpc_controller: Any,
+        request: Any,
+        response_class: Any,
     ) -> asyncio.Future[Any]:
         if rpc_controller is None:
             _process.check(self._made_in, "channel")
             method = core_method(method_descriptor, response_class)
-            return awaited(self._shared, self._caller, method, request, TIMEOUT, self)
+            return awaited(loop, self._shared, self._caller, method, request, TIMEOUT, self)
         call, body = self._begin(method_descriptor, rpc_controller, request, response_class)
-        return call.awaited(method_descriptor, body, TIMEOUT)
+        return call.awaited(loop, method_descriptor, body, TIMEOUT)
 
     def __repr__(self) -> str:
         """Return the peer and whether it is still there."""

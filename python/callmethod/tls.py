@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from callmethod import _core
 
@@ -23,6 +24,9 @@ class ServerTls:
     Attributes:
         cert: the server's certificate, then those of the CAs between it and a root.
         key: its private key, not encrypted; None if it stands beside the certificate.
+        others: certificates of other names at the same port, each with its key, as pairs of what
+            `cert` and `key` take. A client is shown the one that is for the name that it asks for
+            (SNI), and `cert` if there is none.
         client_ca: the CAs that vouch for clients. With it, clients are asked for certificates.
         crl: lists of revoked certificates, one of each CA that signed one of a client's chain. A
             certificate whose CA has none here, or one that should have been renewed, is refused.
@@ -40,6 +44,7 @@ class ServerTls:
     cert: Pem = dataclasses.field(repr=False)
     key: Pem | None = dataclasses.field(default=None, repr=False)
     _: dataclasses.KW_ONLY
+    others: Sequence[tuple[Pem, Pem | None]] = dataclasses.field(default=(), repr=False)
     client_ca: Pem | None = None
     crl: Pem | None = None
     require_client_certificate: bool = True
@@ -48,6 +53,7 @@ class ServerTls:
     def __post_init__(self) -> None:
         """Read and check everything."""
         _check_pems(self, required=("cert",), optional=("key", "client_ca", "crl"))
+        _check_pairs(self.others)
         if self.crl is not None and self.client_ca is None:
             raise ValueError("crl= is about clients' certificates, and client_ca= is not given")
         for name in ("require_client_certificate", "also_plain"):
@@ -162,13 +168,29 @@ def from_core(
 def _check_pems(options: object, *, required: tuple[str, ...], optional: tuple[str, ...]) -> None:
     for name in required + optional:
         value = getattr(options, name)
-        if value is None and name in optional:
-            continue
-        if not isinstance(value, (str, bytes, os.PathLike)):
-            kind = type(value).__name__
-            raise TypeError(f"{name} must be the name of a file, or PEM as bytes, not {kind}")
-        if isinstance(value, str) and "-----BEGIN" in value:
-            raise TypeError(f"{name} is the name of a file; PEM itself is given as bytes")
+        if value is not None or name in required:
+            _check_pem(name, value)
+
+
+def _check_pem(name: str, value: object) -> None:
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be the name of a file, or PEM as bytes, not {kind}")
+    if isinstance(value, str) and "-----BEGIN" in value:
+        raise TypeError(f"{name} is the name of a file; PEM itself is given as bytes")
+
+
+def _check_pairs(others: object) -> None:
+    if not isinstance(others, Sequence) or isinstance(others, (str, bytes)):
+        raise TypeError(f"others must be pairs of cert and key, not {type(others).__name__}")
+    for place, pair in enumerate(others):
+        match pair:
+            case (cert, key):
+                _check_pem(f"others[{place}][0]", cert)
+                if key is not None:
+                    _check_pem(f"others[{place}][1]", key)
+            case _:
+                raise TypeError(f"others[{place}] must be a pair of cert and key")
 
 
 def check_server(tls: object) -> None:
@@ -177,26 +199,34 @@ def check_server(tls: object) -> None:
         raise TypeError(f"tls must be callmethod.ServerTls(...), not {type(tls).__name__}")
 
 
-def to_fields(tls: ServerTls) -> dict[str, str | bool]:
+def to_fields(tls: ServerTls) -> dict[str, Any]:
     """Return the fields that are set, as a command line can carry them.
 
     Raises:
         ValueError: there is PEM among them: others can read a command line, and a worker that
             starts later is to read the files of then.
     """
-    fields: dict[str, str | bool] = {}
+    fields: dict[str, Any] = {}
     for field in dataclasses.fields(tls):
-        value: Pem | bool | None = getattr(tls, field.name)
-        if isinstance(value, bytes):
-            raise ValueError(  # noqa: TRY004  (of the right type, and in the wrong place)
-                f"serve() takes the names of files, and {field.name} is PEM itself; write it into "
-                "a file that only this user can read"
-            )
+        value: Pem | bool | Sequence[tuple[Pem, Pem | None]] | None = getattr(tls, field.name)
         if isinstance(value, bool):
             fields[field.name] = value
-        elif value is not None:
-            fields[field.name] = str(Path(value).absolute())
+        elif isinstance(value, (str, bytes, os.PathLike)):
+            fields[field.name] = _file(field.name, value)
+        elif value:
+            fields[field.name] = [
+                [None if pem is None else _file(field.name, pem) for pem in pair] for pair in value
+            ]
     return fields
+
+
+def _file(field: str, pem: Pem) -> str:
+    if isinstance(pem, bytes):
+        raise ValueError(  # noqa: TRY004  (of the right type, and in the wrong place)
+            f"serve() takes the names of files, and {field} is PEM itself; write it into a file "
+            "that only this user can read"
+        )
+    return str(Path(pem).absolute())
 
 
 def check_client(tls: object) -> None:

@@ -19,6 +19,10 @@ pub enum CloseKind {
     ServerStopped,
     /// What this side had to say could not be written.
     WriteFailed,
+    /// The peer did not read what this side had to say.
+    WriteTimeout,
+    /// Nothing went over it for too long.
+    IdleTimeout,
     /// The factory made no service for this connection.
     ServiceFailed,
     /// A call failed, and the wire has no other way to say so.
@@ -29,7 +33,7 @@ pub enum CloseKind {
 
 impl CloseKind {
     /// All kinds.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 37] = [
         Self::PeerClosed,
         Self::Reset,
         Self::Rejected(RejectReason::LengthBelowHeader),
@@ -42,6 +46,9 @@ impl CloseKind {
         Self::Rejected(RejectReason::BadMeta),
         Self::Rejected(RejectReason::UnknownProtocol),
         Self::Rejected(RejectReason::HandshakeTimeout),
+        Self::Rejected(RejectReason::TooManyConnections),
+        Self::Rejected(RejectReason::FrameTimeout),
+        Self::Rejected(RejectReason::UnfinishedBytes),
         Self::Rejected(RejectReason::TlsExpected),
         Self::Rejected(RejectReason::TlsUnexpected),
         Self::Rejected(RejectReason::TlsVersion),
@@ -59,6 +66,8 @@ impl CloseKind {
         Self::Closed,
         Self::ServerStopped,
         Self::WriteFailed,
+        Self::WriteTimeout,
+        Self::IdleTimeout,
         Self::ServiceFailed,
         Self::CallFailed,
         Self::Fault,
@@ -85,6 +94,8 @@ impl CloseKind {
             Self::Closed => "closed",
             Self::ServerStopped => "server_stopped",
             Self::WriteFailed => "write_failed",
+            Self::WriteTimeout => "write_timeout",
+            Self::IdleTimeout => "idle_timeout",
             Self::ServiceFailed => "service_failed",
             Self::CallFailed => "call_failed",
             Self::Fault => "fault",

@@ -27,6 +27,12 @@ pub enum RejectReason {
     UnknownProtocol,
     /// The first bytes did not come in time.
     HandshakeTimeout,
+    /// There are as many connections as may be.
+    TooManyConnections,
+    /// The rest of a frame did not come in time.
+    FrameTimeout,
+    /// All connections together held too much of unfinished frames.
+    UnfinishedBytes,
     /// What came is not the TLS that is spoken here.
     TlsExpected,
     /// TLS came where none is spoken.
@@ -65,7 +71,7 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// All reasons.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::LengthBelowHeader,
         Self::LengthAboveLimit,
         Self::UnknownMethod,
@@ -76,6 +82,9 @@ impl RejectReason {
         Self::BadMeta,
         Self::UnknownProtocol,
         Self::HandshakeTimeout,
+        Self::TooManyConnections,
+        Self::FrameTimeout,
+        Self::UnfinishedBytes,
         Self::TlsExpected,
         Self::TlsUnexpected,
         Self::TlsVersion,
@@ -109,6 +118,9 @@ impl RejectReason {
             Self::BadMeta => "bad_meta",
             Self::UnknownProtocol => "unknown_protocol",
             Self::HandshakeTimeout => "handshake_timeout",
+            Self::TooManyConnections => "too_many_connections",
+            Self::FrameTimeout => "frame_timeout",
+            Self::UnfinishedBytes => "unfinished_bytes",
             Self::TlsExpected => "tls_expected",
             Self::TlsUnexpected => "tls_unexpected",
             Self::TlsVersion => "tls_version",

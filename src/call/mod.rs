@@ -10,6 +10,7 @@ mod journal;
 mod lane;
 mod outbound;
 mod outcome;
+mod pace;
 mod pending;
 mod processor;
 mod registry;
@@ -18,7 +19,7 @@ mod session;
 mod ticket;
 mod tls;
 
-pub use admission::{Admission, Limits, Permit};
+pub use admission::{Admission, Held, Limits, Permit};
 pub use close::{CloseKind, CloseReason};
 pub use deadlines::Deadlines;
 pub use dispatch::{Refusal, RejectReason};

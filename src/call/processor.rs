@@ -185,7 +185,8 @@ impl Processor {
             at_work: self.at_work.load(Ordering::Relaxed),
         };
         let earlier = mem::replace(&mut queue.seen, progress);
-        let stands = !queue.lanes.is_empty() && earlier == progress;
+        // While nobody visits a lane, the leader moves bytes, which may take a while and never stops.
+        let stands = !queue.lanes.is_empty() && earlier == progress && progress.at_work > 0;
         if queue.crowded && progress.still_at_work_since(earlier) > 1 {
             // Each of them would hold up all others.
             queue.stood = Some(now);

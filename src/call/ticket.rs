@@ -82,6 +82,21 @@ impl Running<'_> {
     }
 }
 
+impl RunsOn {
+    /// It was called, and what it is to do waits for its turn elsewhere: the call waits again.
+    pub fn waits(&self) {
+        self.0.wait_again();
+    }
+
+    /// The wait is over. False when the call has ended meanwhile, so that nothing need be done.
+    #[must_use]
+    pub fn begins(&self, now: Instant) -> bool {
+        self.0.taken_up(now);
+        self.0.begin();
+        !self.0.is_ended()
+    }
+}
+
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.returned();
@@ -142,11 +157,30 @@ impl Ticket {
         self.state.fetch_or(state, Ordering::AcqRel)
     }
 
+    /// A worker comes to it, so that it shows how long calls wait here.
+    pub fn taken_up(&self, now: Instant) {
+        if let Some(permit) = &self.permit {
+            permit.taken_up(self.age(now));
+        }
+    }
+
     /// It waits no longer: a worker has it.
     pub fn begin(&self) {
         if self.becomes(BEGUN) & (BEGUN | ENDED) == 0
             && let Some(permit) = &self.permit
         {
+            permit.begin();
+        }
+    }
+
+    fn wait_again(&self) {
+        let Some(permit) = &self.permit else {
+            return;
+        };
+        // Before that can be seen: whoever ends the call from then on takes it back.
+        permit.wait();
+        if self.state.fetch_and(!BEGUN, Ordering::AcqRel) & ENDED != 0 {
+            self.becomes(BEGUN);
             permit.begin();
         }
     }

@@ -14,12 +14,22 @@ pub enum Value {
     Labelled(Vec<(&'static str, u64)>),
 }
 
+/// Counters by label.
+#[derive(Debug)]
+struct Each<const N: usize>([AtomicU64; N]);
+
+impl<const N: usize> Default for Each<N> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
 /// The counters of one server or channel.
 #[derive(Debug, Default)]
 pub struct Counters {
     connections: AtomicU64,
     connections_total: AtomicU64,
-    disconnects: [AtomicU64; CloseKind::ALL.len()],
+    disconnects: Each<{ CloseKind::ALL.len() }>,
     /// Attempts to connect that succeeded.
     pub connects: AtomicU64,
     /// Attempts to connect that failed.
@@ -27,8 +37,8 @@ pub struct Counters {
     /// Calls that came in and named a method.
     pub calls_received: AtomicU64,
     calls_ended: AtomicU64,
-    outcomes: [AtomicU64; 1 + Code::ALL.len()],
-    rejected: [AtomicU64; RejectReason::ALL.len()],
+    outcomes: Each<{ 1 + Code::ALL.len() }>,
+    rejected: Each<{ RejectReason::ALL.len() }>,
     /// Responses that the wire had no way to carry.
     pub responses_discarded: AtomicU64,
     /// Second and later endings of calls.
@@ -60,7 +70,7 @@ fn add(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
 }
 
-fn bump<const N: usize>(counters: &[AtomicU64; N], place: Option<usize>) {
+fn bump<const N: usize>(Each(counters): &Each<N>, place: Option<usize>) {
     if let Some(counter) = place.and_then(|place| counters.get(place)) {
         add(counter, 1);
     }
@@ -68,7 +78,7 @@ fn bump<const N: usize>(counters: &[AtomicU64; N], place: Option<usize>) {
 
 fn labelled<const N: usize>(
     labels: impl Iterator<Item = &'static str>,
-    counters: &[AtomicU64; N],
+    Each(counters): &Each<N>,
 ) -> Value {
     let counts = counters
         .iter()

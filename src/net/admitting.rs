@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::call::{
-    Admission, Call, CloseKind, CloseReason, Event, Greeting, Lane, Level, Link, Permit, Place,
-    Registry, RejectReason, ReplyTo, Ticket,
+    Admission, Call, CloseKind, CloseReason, Event, Greeting, Held, Lane, Level, Link, Permit,
+    Place, Registry, RejectReason, ReplyTo, Ticket,
 };
 use crate::net::clock;
-use crate::net::connection::{Connection, Role};
+use crate::net::connection::Connection;
+use crate::net::terms::Role;
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
 use crate::wire::{BodyFault, CallFrame, Extras, Payload, Target};
@@ -34,14 +35,19 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Calls that came now, for `lane`.
-    pub(super) fn new(lane: &'a Lane) -> Self {
+    /// Calls that came now, for `lane`; there is room for `expected` of them.
+    pub(super) fn new(lane: &'a Lane, expected: usize) -> Self {
         Self {
             arrived: clock::now(),
             lane,
             waiting: None,
-            calls: Vec::new(),
+            calls: Vec::with_capacity(expected),
         }
+    }
+
+    /// How many calls of the connection wait.
+    fn waiting(&self) -> usize {
+        self.waiting.map_or(0, |(calls, _)| calls) + self.calls.len()
     }
 
     /// The calls and the bytes that wait in the lane, if these are too much to let more of them in.
@@ -140,7 +146,7 @@ impl Connection {
             self.terms.counters.rejected(RejectReason::Stopping);
             return Ok(None);
         }
-        let (place, body, permit) = match self.examine(&target, body, registry, batch) {
+        let (place, body, permit) = match self.examine(&target, body, timeout, registry, batch) {
             Ok(examined) => examined,
             Err((reason, status)) if self.traits().failures => {
                 self.terms.counters.rejected(reason);
@@ -162,8 +168,8 @@ impl Connection {
         let ticket = |to| Ticket::new(link, to, arrived, deadline, permit);
         let ticket = if self.answers() {
             let (ticket, next) = self.answering.watch(id, deadline, ticket);
-            if next {
-                self.sooner.notify_one();
+            if let Some(deadline) = deadline.filter(|_| next) {
+                self.alarm.set(deadline);
             }
             ticket
         } else {
@@ -180,6 +186,7 @@ impl Connection {
 
     /// Whether no call of this connection was refused for that reason before.
     fn is_first_of(&self, reason: RejectReason) -> bool {
+        const { assert!(RejectReason::ALL.len() <= 32, "a bit for each") };
         let place = RejectReason::ALL.iter().position(|&other| other == reason);
         let bit = 1 << place.unwrap_or(0);
         self.refused_for.fetch_or(bit, Ordering::Relaxed) & bit == 0
@@ -189,6 +196,7 @@ impl Connection {
         &self,
         target: &Target,
         body: Result<Payload, BodyFault>,
+        timeout: Option<Duration>,
         registry: &Registry,
         batch: &mut Batch<'_>,
     ) -> Result<(Place, Payload, Option<Permit>), NotAdmitted> {
@@ -215,7 +223,13 @@ impl Connection {
             let text = format!("{calls} calls with {bytes} bytes wait on this connection already");
             return Err(full(Status::new(Code::ResourceExhausted, text)));
         }
-        let permit = admission.map(|door| door.enter(place)).transpose();
+        let held = || Held {
+            waiting: batch.waiting(),
+            open: self.answering.open_calls(),
+        };
+        let permit = admission
+            .map(|door| door.enter(place, timeout, held))
+            .transpose();
         Ok((place, body, permit.map_err(full)?))
     }
 }

@@ -7,62 +7,23 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use crate::call::{
-    CloseKind, CloseReason, Deadlines, GOAWAY, Level, Link as _, Reply, ReplyTo, Ticket,
-};
+use crate::call::{CloseKind, CloseReason, Deadlines, GOAWAY, Reply, ReplyTo, Ticket};
 use crate::metrics::Counters;
-use crate::net::connection::{Connection, Role, locked};
+use crate::net::connection::{Connection, locked};
 use crate::net::cork::holds_back;
 use crate::net::outgoing::{Accepted, Chunks, Kind, Outgoing, UNWRITTEN_BYTES};
+use crate::net::replies::{Kept, Made};
+use crate::net::terms::Role;
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
-use crate::wire::{Answers, Extras, Head, OutgoingReply, Traits};
-
-/// Bytes of text that a failure carries; what quotes its request may be of any length.
-const FAILURE_BYTES: usize = 16 * 1024;
+use crate::wire::{Answers, Extras, Traits};
 
 /// Answers that may wait for their turn before nothing more is read and no call begins.
 const READY_ANSWERS: usize = 1024;
 /// Room for open calls that an idle connection keeps.
-const SPARE_TICKETS: usize = 16;
+const SPARE_TICKETS: usize = 128;
 /// Unwritten bytes above which a caller refuses no more calls and ends the connection.
 const REFUSED_BYTES: usize = 4 * UNWRITTEN_BYTES;
-
-/// An answer ready to be written.
-#[derive(Debug)]
-struct Made<'a> {
-    head: Head,
-    body: &'a [u8],
-    tail: &'a [u8],
-}
-
-/// One that waits for its turn.
-#[derive(Debug)]
-struct Kept {
-    head: Head,
-    body: Box<[u8]>,
-    tail: Box<[u8]>,
-}
-
-impl Made<'_> {
-    fn kept(self) -> Kept {
-        Kept {
-            head: self.head,
-            body: self.body.into(),
-            tail: self.tail.into(),
-        }
-    }
-}
-
-impl Kept {
-    fn made(&self) -> Made<'_> {
-        Made {
-            head: self.head.clone(),
-            body: &self.body,
-            tail: &self.tail,
-        }
-    }
-}
 
 /// A call that is still to be answered.
 #[derive(Debug)]
@@ -270,12 +231,14 @@ impl Connection {
         Err(CloseReason::new(CloseKind::WriteFailed, text))
     }
 
-    /// Tells a caller who understands it that this end stops.
-    pub(super) fn go_away(&self) {
-        if self.calling.peer_moves() {
-            let status = Status::new(Code::Unavailable, "the server stops");
+    /// Tells a caller who understands it, if it is one, to make its next calls elsewhere.
+    pub(super) fn go_away(&self, why: &str) -> bool {
+        let moves = self.calling.peer_moves();
+        if moves {
+            let status = Status::new(Code::Unavailable, why);
             self.refuse(Some(GOAWAY), &status.with_native(errno::ELOGOFF));
         }
+        moves
     }
 
     fn write_in_turn(&self, turn: u64, made: Kept) {
@@ -323,74 +286,6 @@ impl Connection {
         } else if unwritten > UNWRITTEN_BYTES || self.answering.is_crowded(1) {
             self.hold_back();
         }
-    }
-
-    /// Makes the frame of an answer. What the wire cannot carry becomes a failure; where it cannot
-    /// carry failures either, the connection ends.
-    fn made<'a>(
-        &self,
-        id: Option<u64>,
-        Reply { outcome, extras }: Reply<'a>,
-        replaced: &mut Option<Code>,
-    ) -> Option<Made<'a>> {
-        let unsent;
-        let status = match outcome {
-            Ok(body) => {
-                let reply = OutgoingReply {
-                    id,
-                    outcome,
-                    extras,
-                };
-                match self.terms.codec.reply_head(&reply) {
-                    Ok(head) => {
-                        return Some(Made {
-                            head,
-                            body: body.bytes,
-                            tail: extras.attachment(),
-                        });
-                    }
-                    Err(error) => {
-                        *replaced = Some(Code::Internal);
-                        let text = format!("the response cannot be sent: {error}");
-                        self.log(Level::Error, "answer failed", &format!(" text={text:?}"));
-                        unsent = Status::new(Code::Internal, text).with_native(errno::ERESPONSE);
-                        &unsent
-                    }
-                }
-            }
-            Err(status) => status,
-        };
-        let made = self.made_failure(id, status, extras);
-        if made.is_none() {
-            let text = format!("a call failed, which this wire cannot say: {status}");
-            self.abort(CloseReason::new(CloseKind::CallFailed, text));
-        }
-        made
-    }
-
-    /// The frame of a failure. What cannot go beside it is left out: the failure itself matters.
-    fn made_failure(
-        &self,
-        id: Option<u64>,
-        status: &Status,
-        extras: &Extras,
-    ) -> Option<Made<'static>> {
-        let status = &status.clone().shortened(FAILURE_BYTES);
-        let head = |extras: &Extras| {
-            let outcome = Err(status);
-            let reply = OutgoingReply {
-                id,
-                outcome,
-                extras,
-            };
-            self.terms.codec.reply_head(&reply).ok()
-        };
-        let head = head(extras).or_else(|| head(&Extras::NONE))?;
-        Some(Made {
-            head,
-            body: &[],
-            tail: &[],
-        })
     }
 
     fn write_reply(&self, reply: &Made<'_>) {

@@ -13,9 +13,10 @@ use crate::call::{
 };
 use crate::metrics::Counters;
 use crate::net::clock;
-use crate::net::connection::{Connection, Role, Terms, locked};
+use crate::net::connection::{Connection, locked};
 use crate::net::cork::holds_back;
 use crate::net::outgoing::{Accepted, Chunks, Kind, Outgoing};
+use crate::net::terms::Role;
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
 use crate::wire::{Answers, Body, EncodeError, Extras, OutgoingCall, ReplyFrame, Traits};
@@ -126,29 +127,6 @@ fn failed(code: Code, text: String) -> NotSent {
     NotSent::Refused(Ended::Failed(Status::new(code, text)))
 }
 
-impl Terms {
-    /// What goes along with the first call of a connection: who calls and what it understands, too.
-    pub(super) fn greet(&self, extras: &Extras) -> Extras {
-        let mut extras = extras.clone();
-        let Role::Caller { credential } = &self.role else {
-            return extras;
-        };
-        let traits = self.codec.traits();
-        let credential = locked(credential).clone();
-        if traits.credentials && !credential.is_empty() {
-            extras.parts_mut().credential = credential;
-        }
-        if traits.metadata {
-            let greeting = Greeting {
-                moves: true,
-                serves: self.serves(),
-            };
-            extras.parts_mut().metadata.push(greeting.entry());
-        }
-        extras
-    }
-}
-
 impl Connection {
     /// Sends a call; the waiter is told, maybe at once, how that ended. `None` where there is
     /// nothing to cancel.
@@ -236,8 +214,8 @@ impl Connection {
         }
         self.calling.greeted.store(true, Ordering::Relaxed);
         drop(outgoing);
-        if sooner {
-            self.sooner.notify_one();
+        if let Some(deadline) = call.deadline.filter(|_| sooner) {
+            self.alarm.set(deadline);
         }
         Ok(id)
     }
@@ -278,6 +256,7 @@ impl Connection {
             kind: Kind::Call(recallable.then_some(id)),
         };
         let (accepted, written) = outgoing.push(&frame, true, holds_back());
+        self.stir();
         let counters = &self.terms.counters;
         Counters::add(&counters.bytes_sent, written);
         match accepted {
@@ -406,7 +385,7 @@ impl Connection {
     fn finish_when_left(&self) {
         if self.calling.leaving.load(Ordering::Acquire) && locked(&self.calling.pending).is_empty()
         {
-            let text = "the server stops, and nothing is under way any more";
+            let text = "the peer takes no more calls on it, and nothing is under way any more";
             self.finish(CloseReason::new(CloseKind::PeerClosed, text));
         }
     }

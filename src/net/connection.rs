@@ -1,86 +1,28 @@
 //! One connection: its handle, which any thread may use, for as long as anybody keeps it.
 //!
 //! How it calls stands in `calling.rs`, how it answers in `answering.rs`, what its task does
-//! meanwhile in `lifecycle.rs`.
+//! meanwhile in `lifecycle.rs`, how that reads in `reading.rs`, how it keeps time in `alarm.rs`.
 
-use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use bytes::Bytes;
 use tokio::sync::{Notify, SetOnce};
 
 use crate::call::{
-    Admission, CloseReason, Ended, Journal, Lane, Level, Link, LossListener, Outbound, Registry,
-    Reply, ReplyTo, Tally, TlsInfo, Waiter,
+    CloseReason, Ended, Lane, Level, Link, LossListener, Outbound, Registry, Reply, ReplyTo, Tally,
+    TlsInfo, Waiter,
 };
 use crate::metrics::Counters;
 use crate::net::Stream;
+use crate::net::alarm::Alarm;
 use crate::net::answering::Answering;
 use crate::net::calling::{Calling, NotSent};
-use crate::net::driver::Driver;
+use crate::net::loss::Loss;
 use crate::net::outgoing::{Left, Outgoing, Unsent};
+use crate::net::terms::{Offer, Role, Terms};
+use crate::net::unfinished::Noted;
 use crate::status::{Code, Status};
-use crate::wire::{Answers, Codec, Traits};
-
-/// What the other end may call.
-#[derive(Debug, Clone)]
-pub enum Offer {
-    /// Nothing: calls that come in are passed over.
-    Nothing,
-    /// These services.
-    Services(Arc<Registry>),
-    /// Services that each session finds out for itself and names by [`Link::serve`].
-    BySession,
-}
-
-/// Which end of its connections this is.
-#[derive(Debug)]
-pub enum Role {
-    /// It was connected to.
-    Server {
-        /// How much may be under way.
-        admission: Arc<Admission>,
-        /// Whether callers must say who they are.
-        authenticates: bool,
-    },
-    /// It connected.
-    Caller {
-        /// What it says about who it is.
-        credential: Mutex<Bytes>,
-    },
-}
-
-/// What all connections of one protocol of a server, or of one channel, share.
-#[derive(Debug)]
-pub struct Terms {
-    /// The protocol.
-    pub codec: Arc<dyn Codec>,
-    /// Whether frames that wait together may leave in one write.
-    pub coalesce: bool,
-    /// Whether a request that is none ends the connection, where the wire cannot say so otherwise.
-    pub close_on_bad_body: bool,
-    /// Which end this is.
-    pub role: Role,
-    /// What the other end may call.
-    pub offer: Offer,
-    /// Who drives the runtime, and flushes what threads hold back.
-    pub driver: Arc<Driver>,
-    /// Where events are counted.
-    pub counters: Arc<Counters>,
-    /// Where events are written down.
-    pub journal: Arc<Journal>,
-}
-
-struct Loss {
-    lost: bool,
-    listeners: Vec<Weak<dyn LossListener>>,
-    /// How many listeners there are when those that are gone are next swept out.
-    sweep_at: usize,
-}
-
-/// Listeners that may pile up before those that are gone are swept out.
-const LISTENERS_UNSWEPT: usize = 64;
+use crate::wire::{Answers, Traits};
 
 /// A connection, open or gone.
 pub struct Connection {
@@ -105,8 +47,7 @@ pub struct Connection {
     pub(super) wake_writer: Notify,
     /// There may be room for another frame.
     pub(super) room: Notify,
-    /// The next deadline comes sooner than it did.
-    pub(super) sooner: Notify,
+    pub(super) alarm: Alarm,
     /// Why this side wants the connection to end.
     pub(super) ending: Mutex<Option<CloseReason>>,
     /// This side wants it to end now.
@@ -115,9 +56,13 @@ pub struct Connection {
     pub(super) refused_for: AtomicU32,
     /// The session was told of it.
     pub(super) opened: AtomicBool,
+    /// Something has gone over it since the last look.
+    pub(super) stirred: AtomicBool,
+    /// Where its unfinished frame is noted.
+    pub(super) noted: Noted,
     /// A frame came in: the peer is more than a port that accepts and closes.
     pub(super) heard: AtomicBool,
-    loss: Mutex<Loss>,
+    loss: Loss,
 }
 
 impl std::fmt::Debug for Connection {
@@ -130,13 +75,6 @@ impl std::fmt::Debug for Connection {
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Terms {
-    /// Whether there are sessions at all.
-    pub(super) fn serves(&self) -> bool {
-        !matches!(self.offer, Offer::Nothing)
-    }
 }
 
 impl Connection {
@@ -165,17 +103,15 @@ impl Connection {
             held_back: AtomicBool::new(false),
             wake_writer: Notify::new(),
             room: Notify::new(),
-            sooner: Notify::new(),
+            alarm: Alarm::default(),
             ending: Mutex::new(None),
             aborted: Notify::new(),
             refused_for: AtomicU32::new(0),
             opened: AtomicBool::new(false),
+            stirred: AtomicBool::new(false),
+            noted: Noted::default(),
             heard: AtomicBool::new(false),
-            loss: Mutex::new(Loss {
-                lost: false,
-                listeners: Vec::new(),
-                sweep_at: LISTENERS_UNSWEPT,
-            }),
+            loss: Loss::default(),
         })
     }
 
@@ -208,7 +144,7 @@ impl Connection {
 
     /// Has something held back written at the next flush.
     pub(super) fn hold(&self) {
-        self.terms.driver.touch(Weak::clone(&self.me));
+        self.terms.driver.touch(self.weak());
     }
 
     /// Writes what was held back; called at the end of a batch.
@@ -258,6 +194,7 @@ impl Connection {
 
     /// Lets go of the socket; whoever still wants to send is told.
     pub(super) fn close(&self) {
+        self.rest_came();
         let Unsent { calls, replies } = locked(&self.outgoing).close();
         Counters::add(&self.terms.counters.calls_unsent, calls);
         Counters::add(&self.terms.counters.replies_unsent, replies);
@@ -267,15 +204,24 @@ impl Connection {
 
     /// Tells those who wanted to know that the connection was lost.
     pub(super) fn lose(&self) {
-        let listeners = {
-            let mut loss = locked(&self.loss);
-            loss.lost = true;
-            mem::take(&mut loss.listeners)
-        };
-        for listener in listeners.iter().filter_map(Weak::upgrade) {
-            listener.lost();
-        }
+        self.loss.lose();
         self.lose_tickets();
+    }
+
+    /// Itself.
+    pub(super) fn weak(&self) -> Weak<Self> {
+        Weak::clone(&self.me)
+    }
+
+    /// Whether anything waits to be run, or runs.
+    pub(super) fn runs(&self) -> bool {
+        let lane = self.lane.get().and_then(Weak::upgrade);
+        lane.is_some_and(|lane| !lane.is_idle())
+    }
+
+    /// This side wants it to end for this reason, unless it has one already.
+    pub(super) fn end_with(&self, reason: CloseReason) {
+        locked(&self.ending).get_or_insert(reason);
     }
 
     /// Why this side wants the connection to end, if it does.
@@ -380,28 +326,15 @@ impl Link for Connection {
     }
 
     fn is_lost(&self) -> bool {
-        locked(&self.loss).lost
+        self.loss.is_lost()
     }
 
     fn on_loss(&self, listener: Weak<dyn LossListener>) {
-        let mut loss = locked(&self.loss);
-        if loss.lost {
-            drop(loss);
-            if let Some(listener) = listener.upgrade() {
-                listener.lost();
-            }
-            return;
-        }
-        if loss.listeners.len() >= loss.sweep_at {
-            loss.listeners.retain(|other| other.strong_count() > 0);
-            // Not at each one above that, where most are alive.
-            loss.sweep_at = LISTENERS_UNSWEPT.max(loss.listeners.len() * 2);
-        }
-        loss.listeners.push(listener);
+        self.loss.listen(listener);
     }
 
     fn finish(&self, reason: CloseReason) {
-        locked(&self.ending).get_or_insert(reason);
+        self.end_with(reason);
         self.calling.leave();
         if !self.answering.finish_when_empty() {
             return;

@@ -15,22 +15,14 @@ use tokio::select;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::call::{CloseKind, CloseReason, Event, Lane, Level, Link, RejectReason};
-use crate::metrics::Counters;
 use crate::net::Stream;
-use crate::net::admitting::Batch;
-use crate::net::connection::{Connection, Role, locked};
+use crate::net::connection::{Connection, locked};
 use crate::net::outgoing::Left;
 use crate::net::panics::contained;
-use crate::net::tls;
-use crate::wire::tls::{is_hello, looks_like_tls};
-use crate::wire::{Frame, Reads, WireError};
+use crate::net::terms::Role;
 
-/// Bytes of room for one read.
-const READ_BYTES: usize = 16 * 1024;
 /// Time for a peer to end its side of a connection that was closed from here.
 const LINGER: Duration = Duration::from_secs(1);
-/// Time in which a peer must read something while bytes wait for it.
-const WRITE_STALL: Duration = Duration::from_secs(30);
 
 /// Closes a connection whose task is dropped under it, as it is when the runtime stops: nobody
 /// is left then to write what is still handed to it.
@@ -57,6 +49,7 @@ impl Connection {
         let link: Arc<dyn Link> = Arc::clone(&self) as _;
         self.terms.counters.connection_opened();
         self.log(Level::Info, "connection opened", "");
+        stream.grant(self.terms.timeouts.write);
         // Set once: a connection lives once.
         let _ = self.lane.set(Arc::downgrade(&lane));
         if self.traits().concurrent {
@@ -95,7 +88,7 @@ impl Connection {
     }
 
     /// Tells the session that the connection is there, once.
-    fn open(&self, lane: &Arc<Lane>, link: &Arc<dyn Link>) {
+    pub(super) fn open(&self, lane: &Arc<Lane>, link: &Arc<dyn Link>) {
         if self.terms.serves() && !self.opened.swap(true, Ordering::AcqRel) {
             lane.push(link, [Event::Opened]);
         }
@@ -151,6 +144,8 @@ impl Connection {
                     self.lose();
                     return self.aborted_reason();
                 }
+                // It ended its side in good order, and died afterwards.
+                () = stream.broken() => self.lose(),
                 result = &mut writing => if result.is_err() { self.lose() },
             }
         }
@@ -182,37 +177,15 @@ impl Connection {
         caller && self.answers() && !self.terms.serves()
     }
 
-    /// Ends calls, those that came in and those that go out, when their time is up.
-    async fn keep_time(&self) -> std::convert::Infallible {
-        loop {
-            // Armed before the look: a change that comes in between is not missed.
-            let mut sooner = pin!(self.sooner.notified());
-            sooner.as_mut().enable();
-            let now = Instant::now().into_std();
-            self.expire_calls(now);
-            self.expire_tickets(now);
-            let calls = self.calling.next_deadline();
-            let tickets = self.answering.next_deadline();
-            let next = calls.into_iter().chain(tickets).min();
-            match next {
-                None => sooner.await,
-                Some(next) => select! {
-                    biased;
-                    () = sooner => {}
-                    () = sleep_until(next.into()) => {}
-                },
-            }
-        }
-    }
-
-    /// Whether the peer need only be given a moment to end its side: the user wants it gone, or it
-    /// was left and nothing is under way on it any more. A server that drains is more patient.
+    /// Whether the peer need only be given a moment to end its side: the user wants it gone, or
+    /// nothing is under way on it any more. A server that drains is more patient.
     fn is_closed_here(&self) -> bool {
         let caller = matches!(self.terms.role, Role::Caller { .. });
         caller
             || self.ending().is_some_and(|reason| {
                 let refused = CloseKind::Rejected(RejectReason::Unauthenticated);
-                reason.kind == CloseKind::Closed || reason.kind == refused
+                let here = [CloseKind::Closed, CloseKind::IdleTimeout, refused];
+                here.contains(&reason.kind)
             })
     }
 
@@ -221,157 +194,14 @@ impl Connection {
             .unwrap_or_else(|| CloseReason::new(CloseKind::Closed, "closed here"))
     }
 
-    /// What the peer's frames can be. Where the peer said that it serves, answers come too.
-    fn reads(&self) -> Reads {
-        let traits = self.traits();
-        let both = match &self.terms.role {
-            Role::Server { .. } => self.calling.peer_serves(),
-            Role::Caller { .. } => self.terms.serves(),
-        };
-        match &self.terms.role {
-            _ if traits.both_ways && both => Reads::Both,
-            Role::Caller { .. } if self.answers() => Reads::Replies,
-            Role::Server { .. } | Role::Caller { .. } => Reads::Calls,
-        }
-    }
-
-    /// Reads frames up to the peer's end of stream.
-    async fn read(
-        self: &Arc<Self>,
-        stream: &Stream,
-        lane: &Arc<Lane>,
-        link: &Arc<dyn Link>,
-        mut buffer: BytesMut,
-    ) -> Result<(), CloseReason> {
-        if self.opened.load(Ordering::Acquire) {
-            // Nothing is read before the session knows what it serves.
-            self.registry.wait().await;
-        }
-        loop {
-            let mut batch = Batch::new(lane);
-            let cut = self.cut(&mut buffer, lane, link, &mut batch).await;
-            let cut = self.unless_tls(cut, &buffer);
-            Counters::add(&self.terms.counters.calls_received, batch.calls.len());
-            lane.push(link, batch.calls);
-            cut?;
-            if buffer.is_empty() {
-                // An idle connection keeps no buffer.
-                buffer = BytesMut::new();
-            }
-            std::future::poll_fn(|context| lane.poll_room(context)).await;
-            self.until_read().await;
-            loop {
-                stream.readable().await.map_err(reset)?;
-                buffer.reserve(READ_BYTES);
-                match stream.try_read(&mut buffer) {
-                    Ok(0) if buffer.is_empty() => return Ok(()),
-                    Ok(0) => {
-                        let received = buffer.len();
-                        let truncated = Err(rejected(WireError::Truncated { received }));
-                        return self.unless_tls(truncated, &buffer);
-                    }
-                    // Each frame says how long it is: between two of them nothing can be missing.
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                        return cut_off(&buffer);
-                    }
-                    Ok(received) => {
-                        Counters::add(&self.terms.counters.bytes_received, received);
-                        break;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(reset(error)),
-                }
-            }
-        }
-    }
-
-    /// What became of the first bytes of a peer, unless it is that they are TLS.
-    fn unless_tls(
-        &self,
-        became: Result<(), CloseReason>,
-        buffer: &[u8],
-    ) -> Result<(), CloseReason> {
-        let is_tls = match became {
-            // It could be a frame of which more is to come, and would be one that is like no other.
-            Ok(()) => is_hello(buffer),
-            Err(_) => looks_like_tls(buffer),
-        };
-        if !is_tls || self.was_heard() || self.tls.is_some() {
-            return became;
-        }
-        let text = match self.terms.role {
-            Role::Server { .. } => "a TLS client, and no TLS is spoken at this port",
-            Role::Caller { .. } => "the server speaks TLS, and this channel does not; give it tls=",
-        };
-        let kind = CloseKind::Rejected(RejectReason::TlsUnexpected);
-        Err(CloseReason::new(kind, text))
-    }
-
-    /// Ready when the peer has read enough of its answers to be given more of them, and not too many
-    /// wait for their turn. A caller goes on reading in any case, so that never both ends wait for
-    /// each other.
-    async fn until_read(&self) {
-        if matches!(self.terms.role, Role::Caller { .. }) || !self.answers() {
-            return;
-        }
-        loop {
-            let mut room = pin!(self.room.notified());
-            room.as_mut().enable();
-            if !self.has_much_to_say() {
-                return;
-            }
-            room.await;
-        }
-    }
-
-    /// Cuts the complete frames off `buffer`; those before a bad one count.
-    async fn cut(
-        self: &Arc<Self>,
-        buffer: &mut BytesMut,
-        lane: &Arc<Lane>,
-        link: &Arc<dyn Link>,
-        batch: &mut Batch<'_>,
-    ) -> Result<(), CloseReason> {
-        loop {
-            let decoded = self.terms.codec.decode(self.reads(), buffer);
-            let Some(frame) = decoded.map_err(rejected)? else {
-                return Ok(());
-            };
-            let first = !self.heard.swap(true, Ordering::Relaxed);
-            match frame {
-                _ if self.is_turned_away() => {}
-                Frame::Reply(reply) => self.complete(reply)?,
-                Frame::Call(mut call) => {
-                    if !self.terms.serves() {
-                        self.pass_over(first);
-                        continue;
-                    }
-                    if first {
-                        self.be_greeted(&mut call.extras);
-                        self.open(lane, link);
-                    }
-                    let registry = match self.registry.get() {
-                        Some(registry) => registry,
-                        None => self.registry.wait().await,
-                    };
-                    if first && let Err(status) = self.authenticate(&call.extras, lane, link).await
-                    {
-                        self.turn_away(call.id, status);
-                        continue;
-                    }
-                    if let Some(admitted) = self.admit(call, registry, batch)? {
-                        batch.calls.push(Event::Call(admitted));
-                    }
-                }
-            }
-        }
-    }
-
     /// Writes what waits until the write side is to be closed, and closes it.
     async fn write(&self, stream: &Stream) -> Result<(), CloseReason> {
         let failed = |error: io::Error| {
-            let kind = CloseKind::WriteFailed;
+            let kind = match error.kind() {
+                // The system was told how long that may take, see `Socket::tcp`.
+                io::ErrorKind::TimedOut => CloseKind::WriteTimeout,
+                _ => CloseKind::WriteFailed,
+            };
             stream
                 .last_words()
                 .unwrap_or_else(|| CloseReason::new(kind, error.to_string()))
@@ -385,36 +215,14 @@ impl Connection {
                 }
                 Left::Nothing => self.wake_writer.notified().await,
                 Left::Something => {
-                    let Ok(ready) = timeout(WRITE_STALL, stream.writable()).await else {
-                        let text = format!("the peer read nothing for {} s", WRITE_STALL.as_secs());
-                        return Err(CloseReason::new(CloseKind::WriteFailed, text));
+                    let limit = self.terms.timeouts.write;
+                    let Ok(ready) = timeout(limit, stream.writable()).await else {
+                        let text = format!("the peer read nothing for {} s", limit.as_secs_f64());
+                        return Err(CloseReason::new(CloseKind::WriteTimeout, text));
                     };
                     ready.map_err(failed)?;
                 }
             }
         }
     }
-}
-
-/// The end of a stream that TLS did not announce.
-fn cut_off(buffer: &[u8]) -> Result<(), CloseReason> {
-    if buffer.is_empty() {
-        return Ok(());
-    }
-    let text = format!(
-        "the stream was cut off after {} bytes of a frame, without the end of TLS (close_notify)",
-        buffer.len()
-    );
-    let kind = CloseKind::Rejected(RejectReason::Truncated);
-    Err(CloseReason::new(kind, text))
-}
-
-#[expect(clippy::needless_pass_by_value)]
-fn reset(error: io::Error) -> CloseReason {
-    tls::of_connection(&error)
-        .unwrap_or_else(|| CloseReason::new(CloseKind::Reset, error.to_string()))
-}
-
-fn rejected(error: WireError) -> CloseReason {
-    CloseReason::new(CloseKind::Rejected(error.into()), error.to_string())
 }

@@ -3,6 +3,7 @@
 
 pub mod address;
 mod admitting;
+mod alarm;
 mod answering;
 mod beginning;
 mod calling;
@@ -11,15 +12,22 @@ mod clock;
 pub mod connection;
 mod cork;
 mod crew;
+mod crowd;
 mod driver;
 mod lifecycle;
+mod loss;
 mod outgoing;
 mod panics;
+mod reading;
+mod replies;
 mod runtime;
 pub mod server;
 mod socket;
 mod stream;
+pub mod terms;
+mod timeouts;
 pub mod tls;
+mod unfinished;
 
 pub use cork::{hold_back, holding_back};
 pub use crew::{Crew, Worker};
@@ -27,3 +35,5 @@ pub use driver::Driver;
 pub use runtime::Runtime;
 pub use socket::Socket;
 pub use stream::{Stream, Transport};
+pub use timeouts::Timeouts;
+pub use unfinished::Unfinished;

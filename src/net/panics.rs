@@ -7,7 +7,7 @@ use std::pin::pin;
 
 use crate::call::{CloseReason, Level};
 use crate::metrics::Counters;
-use crate::net::connection::Terms;
+use crate::net::terms::Terms;
 
 /// Runs `future`; gives what was said instead of its outcome if it panics. It is not run on then,
 /// so that what it has left half done is seen by nobody but those who clean up.

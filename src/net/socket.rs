@@ -1,5 +1,6 @@
 //! One connected socket, of whatever family.
 
+use std::future::pending;
 use std::io::{self, IoSlice, Read as _};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 /// Time without a sign of life after which the operating system asks a silent peer for one.
@@ -16,8 +18,8 @@ const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
 /// How often it does so in vain before the connection is given up; where the next one is known, it
 /// decides.
 const KEEPALIVE_PROBES: u32 = 3;
-/// Time in which a peer's system must take what is sent. Without it, answers to a peer that
-/// vanished are sent again for a quarter of an hour.
+/// Time in which a peer's system must take what is sent, unless there is more for the peer itself.
+/// Without it, answers to a peer that vanished are sent again for a quarter of an hour.
 #[cfg(target_os = "linux")]
 const UNTAKEN: Duration = Duration::from_secs(30);
 
@@ -49,6 +51,22 @@ impl Socket {
         Ok(Self::Tcp(stream))
     }
 
+    /// Grants the peer so long to take what is sent, if that is more than it has already. Its system
+    /// is given up in that time when it takes nothing, be it that the peer does not read.
+    pub(super) fn grant(&self, time: Duration) {
+        #[cfg(target_os = "linux")]
+        if let Self::Tcp(stream) = self
+            && time > UNTAKEN
+        {
+            // The system takes milliseconds as a C int: 24 days.
+            let most = Duration::from_millis(i32::MAX.unsigned_abs().into());
+            // Where that fails, the connection is broken, which shows.
+            let _ = SockRef::from(stream).set_tcp_user_timeout(Some(time.min(most)));
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = time;
+    }
+
     /// Waits until there is something to read.
     ///
     /// # Errors
@@ -65,10 +83,11 @@ impl Socket {
     /// # Errors
     /// `WouldBlock` when there is nothing; else the connection broke.
     pub fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        match self {
+        let room = buffer.capacity() - buffer.len();
+        self.drained(room, || match self {
             Self::Tcp(stream) => stream.try_read_buf(buffer),
             Self::Unix(stream) => stream.try_read_buf(buffer),
-        }
+        })
     }
 
     /// Reads what is there into `bytes`.
@@ -76,10 +95,30 @@ impl Socket {
     /// # Errors
     /// `WouldBlock` when there is nothing; else the connection broke.
     pub fn try_read_slice(&self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
+        self.drained(bytes.len(), || match self {
             Self::Tcp(stream) => stream.try_read(bytes),
             Self::Unix(stream) => stream.try_read(bytes),
-        }
+        })
+    }
+
+    /// Reads by `read`, and takes it that nothing is left when less than `room` came: the next
+    /// wait is for what comes then, without another read that finds nothing. That goes with epoll
+    /// and kqueue, which tell of all that comes later; tokio's own `poll_read` does the same.
+    fn drained(&self, room: usize, read: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+        let mut short = None;
+        let read = || match read() {
+            Ok(came) if cfg!(unix) && (1..room).contains(&came) => {
+                short = Some(came);
+                // Makes tokio forget that the socket was readable, unless it became so again.
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            read => read,
+        };
+        let read = match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, read),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, read),
+        };
+        short.map_or(read, Ok)
     }
 
     /// Waits until something can be written.
@@ -90,6 +129,19 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.writable().await,
             Self::Unix(stream) => stream.writable().await,
+        }
+    }
+
+    /// Waits until the connection breaks, where somebody says that it does: the peer by a reset, or
+    /// the system, which has given the peer up.
+    pub async fn broken(&self) {
+        let broken = match self {
+            Self::Tcp(stream) => stream.ready(Interest::ERROR).await,
+            Self::Unix(stream) => stream.ready(Interest::ERROR).await,
+        };
+        if broken.is_err() {
+            // The runtime is shutting down.
+            pending::<()>().await;
         }
     }
 
@@ -143,6 +195,10 @@ impl Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+    use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
 
     /// What a peer that vanishes costs stands in `docs/semantics.md`.
@@ -161,5 +217,46 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
         #[cfg(target_os = "linux")]
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNTAKEN));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_gave_less_than_was_asked_for_is_waited_for() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::Unix(ours);
+        for (sent, room) in [(&b"12345"[..], 8), (b"678", 3), (b"9", 8)] {
+            theirs.write_all(sent).await.unwrap();
+            socket.readable().await.unwrap();
+            let mut buffer = BytesMut::with_capacity(room);
+            assert_eq!(socket.try_read(&mut buffer).unwrap(), sent.len());
+            assert_eq!(buffer, sent);
+            let mut readable = pin!(socket.readable());
+            let mut context = Context::from_waker(Waker::noop());
+            let ready = readable.as_mut().poll(&mut context).is_ready();
+            // One that gave all that there was room for may have more.
+            assert_eq!(ready, sent.len() == room);
+        }
+        drop(theirs);
+        socket.readable().await.unwrap();
+        let end = socket.try_read(&mut BytesMut::with_capacity(8));
+        assert_eq!(end.unwrap(), 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_peer_may_be_granted_more_time_to_read_and_not_less() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let socket = Socket::tcp(stream).unwrap();
+        let granted = |time: Duration| {
+            socket.grant(time);
+            let Socket::Tcp(stream) = &socket else {
+                panic!("no TCP")
+            };
+            SockRef::from(stream).tcp_user_timeout().unwrap().unwrap()
+        };
+        assert_eq!(granted(Duration::from_secs(5)), UNTAKEN);
+        assert_eq!(granted(Duration::from_secs(60)), Duration::from_secs(60));
+        assert!(granted(Duration::from_secs(10_000_000_000)) > Duration::from_secs(60));
     }
 }

@@ -1,10 +1,11 @@
 //! One connected stream: a socket, or TLS over one.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::net::{TcpStream, UnixStream};
@@ -106,6 +107,15 @@ impl Stream {
         }
     }
 
+    /// Grants the peer so long to take what is sent, if that is more than it has already.
+    pub(super) fn grant(&self, time: Duration) {
+        match self {
+            Self::Plain(socket) => socket.grant(time),
+            Self::Tls(stream) => stream.grant(time),
+            Self::Other(_) => {}
+        }
+    }
+
     /// Why the peer ended a connection to which nothing can be written any more, if it said so by
     /// TLS.
     #[must_use]
@@ -125,6 +135,15 @@ impl Stream {
             Self::Plain(socket) => socket.writable().await,
             Self::Tls(stream) => stream.writable().await,
             Self::Other(other) => poll_fn(|context| other.poll_writable(context)).await,
+        }
+    }
+
+    /// Waits until the connection breaks, though nothing is read or written.
+    pub async fn broken(&self) {
+        match self {
+            Self::Plain(socket) => socket.broken().await,
+            Self::Tls(stream) => stream.broken().await,
+            Self::Other(_) => pending().await,
         }
     }
 

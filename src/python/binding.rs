@@ -1,6 +1,7 @@
 //! One service object, ready to be called: what is looked up once instead of for each call.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
@@ -15,6 +16,8 @@ use crate::schema::ServiceSchema;
 pub(super) struct BoundMethod {
     /// Called with `(controller, request, done)`; none when the user left the method out.
     pub(super) handler: Option<Py<PyAny>>,
+    /// It has given something to be awaited: until that begins, its calls wait on.
+    pub(super) awaits: AtomicBool,
     /// Bytes to request.
     pub(super) request: Parser,
     /// The response's class.
@@ -53,6 +56,7 @@ impl Binding {
             let (handler, request, response_class, serialize, response_has_required) = parts;
             BoundMethod {
                 handler,
+                awaits: AtomicBool::new(false),
                 request: request.into(),
                 response_class,
                 serialize,

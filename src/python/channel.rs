@@ -9,8 +9,9 @@ use pyo3::types::PyDict;
 
 use crate::call::{Answer, Ended, Event, Link, Processor, Session, Turn, Waiter};
 use crate::metrics::Counters;
+use crate::net::Unfinished;
 use crate::net::client::{Channel as Calling, Delivery as UnderWay, Serving, Target};
-use crate::net::connection::{Role, Terms};
+use crate::net::terms::{Role, Terms};
 use crate::net::tls::TlsConnector;
 use crate::python::callbacks::Callback;
 use crate::python::invoker::Invoker;
@@ -102,7 +103,7 @@ impl Channel {
             Some(servicing) => Arc::new(Invoker::new(Arc::clone(servicing))),
         };
         let offer = match &servicing {
-            None => crate::net::connection::Offer::Nothing,
+            None => crate::net::terms::Offer::Nothing,
             Some(servicing) => servicing.offered(py)?,
         };
         let (target, peer) = match target {
@@ -135,6 +136,9 @@ impl Channel {
                 credential: Mutex::new(options::credential(options)?),
             },
             offer,
+            timeouts: options::timeouts(options)?,
+            // One alone may be as long as its protocol allows, and that is what bounds these.
+            unfinished: Arc::new(Unfinished::of(usize::MAX)),
             counters: Arc::clone(&counters),
             driver: Arc::clone(&process.get().driver),
             journal: Arc::clone(&process.get().journal),

@@ -4,6 +4,7 @@
 //! raises gets out to the loop, which an exit in it would end for all.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::gc::PyVisit;
@@ -11,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PySet, PyString, PyTuple};
 use pyo3::{PyTraverseError, intern};
 
-use crate::call::{Hold, RunsOn};
+use crate::call::{Hold, Link as Peer, RunsOn};
 use crate::net::holding_back;
 use crate::python::completion::Done;
 use crate::python::enter::{self, Sent};
@@ -25,6 +26,14 @@ type Turn = (Hold, Option<RunsOn>);
 /// A task, and the set that keeps it: the loop does not.
 type Kept = (Py<PySet>, Py<PyAny>);
 
+/// What has ended when a coroutine has.
+pub(super) enum Ends {
+    /// A call.
+    Call(Py<Done>),
+    /// A hook of a connection, by its name.
+    Hook(&'static str, Arc<dyn Peer>),
+}
+
 /// Runs what a handler gave to be awaited.
 #[pyclass(frozen, weakref, module = "callmethod._core")]
 pub(super) struct Coroutine {
@@ -35,8 +44,7 @@ pub(super) struct Coroutine {
     context: Py<PyAny>,
     /// What it is stepped through by, once it was begun.
     steps: OnceLock<Py<PyAny>>,
-    /// None for the hooks of a connection, which end no call.
-    done: Option<Py<Done>>,
+    ends: Ends,
     running: Mutex<Option<Turn>>,
     kept: Mutex<Option<Kept>>,
 }
@@ -50,7 +58,7 @@ impl Coroutine {
         servicing: Arc<Servicing>,
         awaitable: Py<PyAny>,
         context: Py<PyAny>,
-        done: Option<Py<Done>>,
+        ends: Ends,
         turn: Turn,
     ) -> Self {
         Self {
@@ -58,7 +66,7 @@ impl Coroutine {
             awaitable,
             context,
             steps: OnceLock::new(),
-            done,
+            ends,
             running: Mutex::new(Some(turn)),
             kept: Mutex::new(None),
         }
@@ -73,12 +81,27 @@ impl Coroutine {
         Ok(self.steps.get_or_init(|| steps).bind(py))
     }
 
+    /// Whether it is still wanted, now that its loop comes to it.
+    fn begins(&self) -> bool {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = running.as_ref().and_then(|(_, runs)| runs.as_ref());
+        runs.is_none_or(|runs| runs.begins(Instant::now()))
+    }
+
     /// What is yielded; `None` when it has ended.
     fn step<'py>(
         &self,
         py: Python<'py>,
         send: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Sent<'py>>,
     ) -> Option<Bound<'py, PyAny>> {
+        if self.steps.get().is_none() && !self.begins() {
+            // Its caller waits no more, so it is not begun.
+            match self.close(py) {
+                Ok(()) => self.conclude(py, Ok(&py.None().into_bound(py))),
+                Err(error) => self.conclude(py, Err(error)),
+            }
+            return None;
+        }
         match self.steps(py).and_then(send) {
             Ok(Sent::Yielded(value)) => return Some(value),
             Ok(Sent::Returned(value)) => self.conclude(py, Ok(&value)),
@@ -87,7 +110,7 @@ impl Coroutine {
         None
     }
 
-    /// Ends the call; what that says waits for the end of this turn of the loop.
+    /// Ends what it ran for; what that says waits for the end of this turn of the loop.
     fn conclude(&self, py: Python<'_>, outcome: Result<&Bound<'_, PyAny>, PyErr>) {
         let ended = holding_back(|| self.end(py, outcome));
         if let Some((tasks, task)) = taken(&self.kept)
@@ -112,19 +135,20 @@ impl Coroutine {
     fn end(&self, py: Python<'_>, outcome: Result<&Bound<'_, PyAny>, PyErr>) -> PyResult<()> {
         // The turn ends after the call.
         let _turn = taken(&self.running);
-        let Some(done) = self.done.as_ref().map(Py::get) else {
-            return Ok(());
-        };
-        match outcome {
+        match (&self.ends, outcome) {
             // It has called `done`, or somebody will.
-            Ok(result) if result.is_none() => {}
-            Ok(result) => return done.conclude(py, Some(result)),
-            Err(error) if error.matches(py, imports::cancelled(py)?)? => {
+            (Ends::Call(_), Ok(result)) if result.is_none() => {}
+            (Ends::Call(done), Ok(result)) => return done.get().conclude(py, Some(result)),
+            (Ends::Call(done), Err(error)) if error.matches(py, imports::cancelled(py)?)? => {
                 let status = Status::new(Code::Cancelled, "the handler was cancelled");
                 let told = errors::rpc_error(py, &status, None)?;
-                done.raise(py, PyErr::from_value(told));
+                done.get().raise(py, PyErr::from_value(told));
             }
-            Err(error) => done.raise(py, error),
+            (Ends::Call(done), Err(error)) => done.get().raise(py, error),
+            (Ends::Hook(..), Ok(_)) => {}
+            (Ends::Hook(name, link), Err(error)) => {
+                self.servicing.hook_failed(py, name, link.peer(), error);
+            }
         }
         Ok(())
     }
@@ -214,6 +238,9 @@ impl Coroutine {
         if let Some(steps) = self.steps.get() {
             visit.call(steps)?;
         }
-        visit.call(&self.done)
+        match &self.ends {
+            Ends::Call(done) => visit.call(done),
+            Ends::Hook(..) => Ok(()),
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! How one call is run: from its bytes to the handler, and from what the handler gave to its end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -14,7 +16,7 @@ use crate::python::answer;
 use crate::python::binding::BoundMethod;
 use crate::python::completion::Done;
 use crate::python::controller::ServerController;
-use crate::python::coroutine::Coroutine;
+use crate::python::coroutine::{Coroutine, Ends};
 use crate::python::errors::Described;
 use crate::python::invoker::Invoker;
 use crate::python::message::Fault;
@@ -26,6 +28,8 @@ use crate::wire::baidu_std::errno;
 /// What runs a call.
 struct Run<'a, 'py> {
     handler: &'a Bound<'py, PyAny>,
+    /// It gives something to be awaited, as was seen.
+    awaits: &'a AtomicBool,
     running: Running<'a>,
 }
 
@@ -41,14 +45,13 @@ impl Invoker {
         py: Python<'_>,
         coroutine: &Bound<'_, PyAny>,
         context: Bound<'_, PyAny>,
-        done: Option<(Py<Done>, RunsOn)>,
+        (ends, running): (Ends, Option<RunsOn>),
         turn: &mut Turn<'_>,
     ) -> PyResult<()> {
-        let (done, running) = done.unzip();
         let awaitable = coroutine.clone().unbind();
         let turn = (turn.hold(), running);
         let (servicing, context) = (Arc::clone(&self.servicing), context.unbind());
-        let runs = Coroutine::new(servicing, awaitable, context, done, turn);
+        let runs = Coroutine::new(servicing, awaitable, context, ends, turn);
         let handed = self.servicing.waiting.get().submit(py, &Py::new(py, runs)?);
         if handed.is_err() {
             // It never ran; without this Python would warn that nobody awaited it.
@@ -92,6 +95,10 @@ impl Invoker {
         ) else {
             return;
         };
+        // Where none can be refused nobody asks how long they wait.
+        if link.traits().failures && !bound.awaits.load(Ordering::Relaxed) {
+            ticket.taken_up(Instant::now());
+        }
         let opened = answer::opened(py, body, link.limit());
         let request = match opened.and_then(|body| parse(py, bound, &body)) {
             Ok(request) => request,
@@ -113,11 +120,12 @@ impl Invoker {
         };
         let run = Run {
             handler: handler.bind(py),
+            awaits: &bound.awaits,
             running,
         };
         if let Err(error) = self.run(py, controller, run, request, turn) {
             // Only our own objects can have failed here, for want of memory most likely.
-            self.hook_failed(py, "call", link, error);
+            self.servicing.hook_failed(py, "call", link.peer(), error);
         }
     }
 
@@ -167,7 +175,7 @@ impl Invoker {
         let settled = match handled {
             // The handler's context was left: the event loop may enter it at any time from now on.
             Ok((context, Ok(result))) => {
-                let settled = self.settle(&result, context, done.as_unbound(), run.running, turn);
+                let settled = self.settle(&result, context, done.as_unbound(), run, turn);
                 enter::release(result);
                 settled
             }
@@ -187,7 +195,7 @@ impl Invoker {
         result: &Bound<'_, PyAny>,
         context: Bound<'_, PyAny>,
         done: &Py<Done>,
-        running: Running<'_>,
+        run: Run<'_, '_>,
         turn: &mut Turn<'_>,
     ) -> PyResult<()> {
         let py = result.py();
@@ -197,7 +205,10 @@ impl Invoker {
         if !is_awaitable(result)? {
             return done.get().conclude(py, Some(result));
         }
-        let ends = Some((done.clone_ref(py), running.on()));
+        run.awaits.store(true, Ordering::Relaxed);
+        let runs = run.running.on();
+        runs.waits();
+        let ends = (Ends::Call(done.clone_ref(py)), Some(runs));
         if let Err(error) = self.submit(py, result, context, ends, turn) {
             done.get().raise(py, error);
         }

@@ -11,10 +11,9 @@ use pyo3::exceptions::PyPermissionError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
-use crate::call::{
-    Call, CloseKind, CloseReason, Event, Level, Link as Peer, RejectReason, Session, Turn,
-};
+use crate::call::{Call, CloseKind, CloseReason, Event, Link as Peer, RejectReason, Session, Turn};
 use crate::python::binding::Binding;
+use crate::python::coroutine::Ends;
 use crate::python::errors::Described;
 use crate::python::handling::is_awaitable;
 use crate::python::link::Link;
@@ -140,7 +139,8 @@ impl Invoker {
                 }
             }
             Err(error) => {
-                self.hook_failed(py, "factory", link, error);
+                self.servicing
+                    .hook_failed(py, "factory", link.peer(), error);
                 let text = "the factory made no service for this connection";
                 self.refuse(link, CloseReason::new(CloseKind::ServiceFailed, text));
             }
@@ -189,7 +189,8 @@ impl Invoker {
                     "authentication failed".to_owned()
                 };
                 if !described.is_answer && !error.is_instance_of::<PyPermissionError>(py) {
-                    self.hook_failed(py, "authenticate", link, error);
+                    self.servicing
+                        .hook_failed(py, "authenticate", link.peer(), error);
                 }
                 Err(Status::new(Code::Unauthenticated, told))
             }
@@ -228,7 +229,7 @@ impl Invoker {
                     let args = (channel.clone_ref(py), told);
                     self.run_hook(hook.bind(py), args, link, what, turn);
                 }
-                Err(error) => self.hook_failed(py, what, link, error),
+                Err(error) => self.servicing.hook_failed(py, what, link.peer(), error),
             }
         }
     }
@@ -239,7 +240,7 @@ impl Invoker {
         hook: &Bound<'py, PyAny>,
         args: A,
         link: &Arc<dyn Peer>,
-        what: &str,
+        what: &'static str,
         turn: &mut Turn<'_>,
     ) where
         A: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
@@ -247,30 +248,14 @@ impl Invoker {
         let py = hook.py();
         let ran = enter::call(hook, args).and_then(|result| {
             if is_awaitable(&result)? {
-                self.submit(py, &result, self.context(py)?, None, turn)?;
+                let ends = (Ends::Hook(what, Arc::clone(link)), None);
+                self.submit(py, &result, self.context(py)?, ends, turn)?;
             }
             Ok(())
         });
         if let Err(error) = ran {
-            self.hook_failed(py, what, link, error);
+            self.servicing.hook_failed(py, what, link.peer(), error);
         }
-    }
-
-    pub(super) fn hook_failed(
-        &self,
-        py: Python<'_>,
-        what: &str,
-        link: &Arc<dyn Peer>,
-        error: PyErr,
-    ) {
-        let (peer, text) = (link.peer(), Described::of(py, &error).status.text);
-        let failure = format!("{what} failed peer={peer} text={text:?}");
-        let attached = Box::new(error.into_value(py).into_any());
-        self.servicing
-            .process
-            .get()
-            .journal
-            .attach(Level::Error, failure, Some(attached));
     }
 }
 

@@ -10,7 +10,9 @@ use pyo3::prelude::*;
 
 use crate::call::Limits;
 use crate::net::client::ChannelOptions;
-use crate::net::connection::Offer;
+use crate::net::server::Bounds;
+use crate::net::terms::Offer;
+use crate::net::{Timeouts, Unfinished};
 use crate::schema::Method;
 use crate::wire::baidu_std::BaiduStdCodec;
 use crate::wire::hulu::HuluCodec;
@@ -144,7 +146,9 @@ pub(super) struct ServerOptions {
     pub(super) limits: Limits,
     /// Bounds of single methods, by full name.
     pub(super) methods: HashMap<String, usize>,
-    pub(super) handshake_timeout: Duration,
+    pub(super) bounds: Bounds,
+    pub(super) timeouts: Timeouts,
+    pub(super) unfinished: Unfinished,
 }
 
 impl ServerOptions {
@@ -156,9 +160,31 @@ impl ServerOptions {
                 queue_time: seconds(options.getattr("max_queue_time")?.extract()?)?,
             },
             methods: options.getattr("method_max_concurrency")?.extract()?,
-            handshake_timeout: seconds(options.getattr("handshake_timeout")?.extract()?)?,
+            timeouts: Timeouts {
+                idle: match options.getattr("idle_timeout")?.extract()? {
+                    None => None,
+                    Some(idle) => Some(seconds(idle)?),
+                },
+                ..timeouts(options)?
+            },
+            unfinished: Unfinished::of(options.getattr("max_unfinished_bytes")?.extract()?),
+            bounds: Bounds {
+                connections: options.getattr("max_connections")?.extract()?,
+                handshakes: options.getattr("max_handshakes")?.extract()?,
+                handshake_timeout: seconds(options.getattr("handshake_timeout")?.extract()?)?,
+            },
         })
     }
+}
+
+/// How long a peer may keep this end waiting, as both kinds of options say it.
+pub(super) fn timeouts(options: &Bound<'_, PyAny>) -> PyResult<Timeouts> {
+    let duration = |field| seconds(options.getattr(field)?.extract()?);
+    Ok(Timeouts {
+        idle: None,
+        frame: duration("frame_timeout")?,
+        write: duration("write_timeout")?,
+    })
 }
 
 /// The bounds of single methods by service and method.

@@ -9,8 +9,8 @@ use pyo3::types::PyDict;
 
 use crate::call::{Admission, Session};
 use crate::net::address::Address;
-use crate::net::connection::{Role, Terms};
 use crate::net::server::{Cut, Listener, Server as Serving};
+use crate::net::terms::{Role, Terms};
 use crate::net::tls::TlsAcceptor;
 use crate::python::invoker::Invoker;
 use crate::python::options::{self, Protocol, ServerOptions, seconds};
@@ -100,7 +100,9 @@ impl Server {
         let ServerOptions {
             limits,
             methods,
-            handshake_timeout,
+            bounds,
+            timeouts,
+            unfinished,
         } = ServerOptions::read(options)?;
         servicing.queue_time = limits.queue_time;
         servicing.expose_errors = expose_errors;
@@ -108,6 +110,7 @@ impl Server {
         let servicing = Arc::new(servicing);
         let offer = servicing.offered(py)?;
         let admission = Arc::new(Admission::new(limits, options::bounds(&offer, &methods)?));
+        let unfinished = Arc::new(unfinished);
         let mut terms = Vec::new();
         for protocol in protocols.try_iter()? {
             let Protocol {
@@ -124,6 +127,8 @@ impl Server {
                     authenticates: servicing.authenticate.is_some(),
                 },
                 offer: offer.clone(),
+                timeouts: timeouts.clone(),
+                unfinished: Arc::clone(&unfinished),
                 counters: Arc::clone(counters),
                 driver: Arc::clone(&process.get().driver),
                 journal: Arc::clone(&process.get().journal),
@@ -132,7 +137,7 @@ impl Server {
         let sessions = Arc::clone(&servicing);
         let open = move || Arc::new(Invoker::new(Arc::clone(&sessions))) as Arc<dyn Session>;
         let processor = Arc::clone(crew.processor());
-        let serving = Serving::new(terms, handshake_timeout, processor, Box::new(open));
+        let serving = Serving::new(terms, &bounds, processor, Box::new(open));
         let address = match bind {
             None => None,
             Some(bind) => {

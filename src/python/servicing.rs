@@ -9,10 +9,11 @@ use pyo3::prelude::*;
 
 use crate::call::{Level, Registry};
 use crate::metrics::Counters;
-use crate::net::connection::Offer as Offered;
+use crate::net::terms::Offer as Offered;
 use crate::python::binding::Binding;
 use crate::python::cork::Cork;
 use crate::python::enter;
+use crate::python::errors::Described;
 use crate::python::process::Process;
 use crate::python::waiting::Waiting;
 
@@ -204,5 +205,14 @@ impl Servicing {
     /// Writes a line into the journal.
     pub(super) fn log(&self, level: Level, text: String) {
         self.process.get().journal.write(level, text);
+    }
+
+    /// Logs what a user's code raised for a connection that ends no call.
+    pub(super) fn hook_failed(&self, py: Python<'_>, what: &str, peer: &str, error: PyErr) {
+        let text = Described::of(py, &error).status.text;
+        let failure = format!("{what} failed peer={peer} text={text:?}");
+        let attached = Box::new(error.into_value(py).into_any());
+        let journal = &self.process.get().journal;
+        journal.attach(Level::Error, failure, Some(attached));
     }
 }

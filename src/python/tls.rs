@@ -21,7 +21,11 @@ impl From<TlsError> for PyErr {
 
 /// What a field names: a file, or the PEM itself.
 fn pem(options: &Bound<'_, PyAny>, field: &str) -> PyResult<Option<Pem>> {
-    let given = options.getattr(field)?;
+    read(&options.getattr(field)?, field)
+}
+
+/// The same of what was given for `field`.
+fn read(given: &Bound<'_, PyAny>, field: &str) -> PyResult<Option<Pem>> {
     if given.is_none() {
         return Ok(None);
     }
@@ -42,6 +46,21 @@ fn some_pem(options: &Bound<'_, PyAny>, field: &str) -> PyResult<Pem> {
     pem(options, field)?.ok_or_else(missing)
 }
 
+/// The pairs in `callmethod.ServerTls.others`.
+fn others(options: &Bound<'_, PyAny>) -> PyResult<Vec<Identity>> {
+    let mut others = Vec::new();
+    for (place, pair) in options.getattr("others")?.try_iter()?.enumerate() {
+        let pair = pair?;
+        let (cert, key) = (pair.get_item(0)?, pair.get_item(1)?);
+        let missing = || PyValueError::new_err(format!("others[{place}] has no certificate"));
+        others.push(Identity {
+            cert: read(&cert, &format!("others[{place}][0]"))?.ok_or_else(missing)?,
+            key: read(&key, &format!("others[{place}][1]"))?,
+        });
+    }
+    Ok(others)
+}
+
 /// `callmethod.ServerTls`.
 pub(super) fn server(options: &Bound<'_, PyAny>) -> PyResult<ServerSettings> {
     Ok(ServerSettings {
@@ -49,6 +68,7 @@ pub(super) fn server(options: &Bound<'_, PyAny>) -> PyResult<ServerSettings> {
             cert: some_pem(options, "cert")?,
             key: pem(options, "key")?,
         },
+        others: others(options)?,
         client_ca: pem(options, "client_ca")?,
         crl: pem(options, "crl")?,
         requires_certificate: options.getattr("require_client_certificate")?.extract()?,

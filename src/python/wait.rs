@@ -13,10 +13,18 @@ use crate::python::{enter, errors};
 /// How long a signal can go unheard.
 const SLICE: Duration = Duration::from_millis(50);
 
+/// Who is to be woken.
+#[derive(Debug)]
+enum Waits {
+    Nobody,
+    Thread,
+    Task(Waker),
+}
+
 #[derive(Debug)]
 enum Place<T> {
-    /// Nothing yet; who waits for it, if it is a task.
-    Empty(Option<Waker>),
+    /// Nothing yet.
+    Empty(Waits),
     Filled(T),
     /// Taken, or never to be filled.
     Over,
@@ -34,10 +42,11 @@ impl<T> Slot<T> {
     }
 
     fn change(&self, to: Place<T>) {
-        let before = std::mem::replace(&mut *self.place(), to);
-        self.changed.notify_one();
-        if let Place::Empty(Some(waker)) = before {
-            waker.wake();
+        match std::mem::replace(&mut *self.place(), to) {
+            // To wake a thread is a system call, also when none waits.
+            Place::Empty(Waits::Thread) => self.changed.notify_one(),
+            Place::Empty(Waits::Task(waker)) => waker.wake(),
+            Place::Empty(Waits::Nobody) | Place::Filled(_) | Place::Over => {}
         }
     }
 }
@@ -69,7 +78,7 @@ pub(super) struct Receiver<T>(Arc<Slot<T>>);
 /// A way for one message.
 pub(super) fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let slot = Arc::new(Slot {
-        place: Mutex::new(Place::Empty(None)),
+        place: Mutex::new(Place::Empty(Waits::Nobody)),
         changed: Condvar::new(),
     });
     (Sender(Some(Arc::clone(&slot))), Receiver(slot))
@@ -87,8 +96,8 @@ impl<T> Receiver<T> {
         match std::mem::replace(place, Place::Over) {
             Place::Filled(message) => Outcome::Message(message),
             Place::Over => Outcome::Never,
-            Place::Empty(waker) => {
-                *place = Place::Empty(waker);
+            Place::Empty(waits) => {
+                *place = Place::Empty(waits);
                 Outcome::Nothing
             }
         }
@@ -96,8 +105,8 @@ impl<T> Receiver<T> {
 
     fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         match &mut *self.0.place() {
-            Place::Empty(waker) => {
-                *waker = Some(context.waker().clone());
+            Place::Empty(waits) => {
+                *waits = Waits::Task(context.waker().clone());
                 Poll::Pending
             }
             Place::Filled(_) | Place::Over => Poll::Ready(()),
@@ -112,7 +121,10 @@ impl<T> Receiver<T> {
         }
         if !driver.drive_alone(poll_fn(|context| self.poll(context)), SLICE) {
             let empty = |place: &mut Place<T>| matches!(place, Place::Empty(_));
-            let place = self.0.place();
+            let mut place = self.0.place();
+            if let Place::Empty(waits) = &mut *place {
+                *waits = Waits::Thread;
+            }
             let waited = self.0.changed.wait_timeout_while(place, SLICE, empty);
             drop(waited);
         }

@@ -313,6 +313,122 @@ def test_a_queue_of_one(
     assert gate.ran == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("options", "workers"),
+    [(ServerOptions(max_queued_calls=18), 1), (ServerOptions(max_concurrency=18), 32)],
+    ids=["waiting", "running"],
+)
+def test_one_connection_leaves_room_for_others(
+    server_factory: Callable[..., callmethod.Server],
+    raw_socket: Callable[[str], socket.socket],
+    wait_until: Callable[..., Any],
+    blocking_gate: Gate,
+    options: ServerOptions,
+    workers: int,
+) -> None:
+    """It has eight times what is left at most, which is eight ninths."""
+    gate = blocking_gate
+    server = server_factory(gate, protocols=ANSWERING, options=options, max_workers=workers)
+    greedy, modest = raw_socket(server.address), raw_socket(server.address)
+    more = workers == 1
+    if more:
+        greedy.sendall(PRPC.call(0, number(0), wire.PUSH))
+        wait_until(lambda: gate.ran)
+    calls = b"".join(PRPC.call(i, number(i), wire.PUSH) for i in range(1, 31))
+    greedy.sendall(calls)
+    refused = read_answers(greedy, PRPC, 14)
+    assert {a.code for a in refused.values()} == {ELIMIT}
+    assert server.stats()["calls_in_flight"] == 16 + more
+    modest.sendall(PRPC.call(99, number(99), wire.PUSH))
+    wait_until(lambda: server.stats()["calls_in_flight"] == 17 + more)
+    gate.open()
+    assert wire.read_answer(modest).code == 0
+    assert {a.code for a in read_answers(greedy, PRPC, 16 + more).values()} == {0}
+
+
+class Slow(Numbers):
+    """A hundred calls a second, one at a time."""
+
+    def __init__(self) -> None:
+        self.late = 0
+
+    def twice(self, rpc_controller: Any, request: Any, done: Any) -> None:
+        time.sleep(0.01)
+        self.late += rpc_controller.IsCanceled()
+        done(Number(value=2 * request.value))
+
+
+def test_more_than_can_be_done_is_refused_at_once_and_the_rest_is_in_time(
+    server_factory: Callable[..., callmethod.Server], raw_socket: Callable[[str], socket.socket]
+) -> None:
+    """First come, first served would begin each call when its caller is about to give up."""
+    slow = Slow()
+    server = server_factory(slow, protocols=ANSWERING, max_workers=1)
+    sock = raw_socket(server.address)
+    codes: list[int] = []
+    took: dict[int, float] = {}
+    sent: dict[int, float] = {}
+
+    def read() -> None:
+        for _ in range(500):
+            answer = wire.read_answer(sock)
+            took[answer.id] = time.monotonic() - sent[answer.id]
+            codes.append(answer.code)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for i in range(1, 501):
+        meta = PRPC.named(wire.NUMBERS, "twice", wire.field(8, 200)) + wire.field(4, i)
+        sent[i] = time.monotonic()
+        sock.sendall(PRPC.frame(meta, number(i)))
+        time.sleep(0.003)
+    reader.join(20)
+    assert set(codes) <= {0, ELIMIT, 1008}
+    # Of some 150 that could be done.
+    assert codes.count(0) >= 90
+    assert codes.count(ELIMIT) >= 100
+    # The pace is learned from the first ones.
+    assert codes.count(1008) + slow.late <= 60
+    assert server.stats()["rejected_total"]["overload"] == codes.count(ELIMIT)
+
+
+class Stuck(Numbers):
+    """Coroutines that hold their loop until the gate opens."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.ran: list[int] = []
+
+    async def push(self, rpc_controller: Any, request: Any, done: Any) -> None:
+        self.ran.append(request.value)
+        assert self.gate.wait(20)
+        done(request)
+
+
+def test_a_coroutine_whose_caller_has_given_up_is_not_begun(
+    server_factory: Callable[..., callmethod.Server],
+    channel_factory: Callable[..., callmethod.Channel],
+    wait_until: Callable[..., Any],
+) -> None:
+    stuck = Stuck()
+    server = server_factory(stuck, protocols=None)
+    stub = Numbers_Stub(channel_factory(server.address, protocol=BaiduStd()))
+    stub.push(Controller(timeout=20), Number(value=0), lambda _: None)
+    wait_until(lambda: stuck.ran)
+    assert server.stats()["calls_queued"] == 0
+    try:
+        ended: list[Any] = []
+        stub.push(Controller(timeout=0.3), Number(value=1), ended.append)
+        wait_until(lambda: server.stats()["calls_queued"] == 1)
+        wait_until(lambda: ended)
+        wait_until(lambda: server.stats()["rejected_total"] == {"expired": 1})
+        assert server.stats()["calls_queued"] == 0
+    finally:
+        stuck.gate.set()
+    assert stub.push(Controller(timeout=20), Number(value=2)).value == 2
+    assert stuck.ran == [0, 2]
+
+
 def test_a_method_of_which_none_may_run(
     server_factory: Callable[..., callmethod.Server], raw_socket: Callable[[str], socket.socket]
 ) -> None:

@@ -24,7 +24,7 @@ def say(*words):
     print(*words, flush=True)
 
 
-def wait_until(predicate, timeout=10):
+def wait_until(predicate, timeout=30):
     end = time.monotonic() + timeout
     while not predicate():
         assert time.monotonic() < end, "the script waited in vain"
@@ -35,12 +35,12 @@ def wait_until(predicate, timeout=10):
 class Script:
     """A running interpreter whose lines can be read one by one; no wait for it is without end."""
 
-    def __init__(self, path, arguments, env):
+    def __init__(self, path, arguments, env, stdin):
         self.errors = path.with_suffix(".stderr")
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, str(path), *map(str, arguments)],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -70,6 +70,11 @@ class Script:
             pytest.fail(f"ended with {self.process.returncode}; stderr: {self.stderr()}")
         return line
 
+    def tell(self, line):
+        """Write a line for it to read; only where it was started with ``stdin=True``."""
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
     def send(self, signum):
         self.process.send_signal(signum)
 
@@ -96,11 +101,13 @@ class Script:
         self.reader.join(10)  # a child that the script left behind would hold the pipe
         assert not self.reader.is_alive(), "the script left a process behind"
         self.process.stdout.close()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
 
 
 @pytest.fixture
 def script(tmp_path, child_env):
-    """``script(text, *arguments)``: starts the text, after the prelude, as a file of its own.
+    """``script(text, *arguments, stdin=False)``: starts the text, after the prelude, as a file.
 
     A file and not ``-c``, so that multiprocessing can spawn from it.
     """
@@ -109,10 +116,10 @@ def script(tmp_path, child_env):
     # A user's setting would show warnings of others on stderr.
     env = {name: value for name, value in child_env.items() if name != "PYTHONWARNINGS"}
 
-    def start(text, *arguments):
+    def start(text, *arguments, stdin=False):
         path = tmp_path / f"script_{next(numbers)}.py"  # scripts may be started by several threads
         path.write_text(PRELUDE + text)
-        one = Script(path, arguments, env)
+        one = Script(path, arguments, env, stdin)
         started.append(one)
         return one
 

@@ -2,8 +2,12 @@
 none in the other, and the exit code that was asked for."""
 
 import os
+import signal
 
 import pytest
+
+# As in test_exit.py.
+EXITS = max(1, int(os.environ.get("CALLMETHOD_EXIT_RUNS", "200")) // 250)
 
 SETUP = """
 import asyncio, warnings
@@ -137,7 +141,16 @@ EXIT = """
 server, channel = make_pair()
 start_all(channel, daemon=True)
 say("exiting")
-sys.exit(7)
+way = sys.argv[2]
+if way == "exit":
+    sys.exit(7)
+if way == "raise":
+    raise LookupError("on purpose")
+if way == "_exit":
+    os._exit(7)
+if way == "sigterm":
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(30)
 """
 
 KILLED = """
@@ -184,13 +197,26 @@ def test_a_fork_with_calls_in_flight(script, protocol):
     assert (code, out, errors) == (0, ["done"], "")
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_an_exit_with_calls_in_flight(script, protocol):
-    one = script(SETUP + EXIT, protocol)
-    assert one.line() == "exiting"
-    code, out, errors, seconds = one.end()
-    assert (code, out, errors) == (7, [], "")
-    assert seconds < 3
+@pytest.mark.parametrize(
+    ("way", "expected"),
+    [("exit", 7), ("end", 0), ("raise", 1), ("_exit", 7), ("sigterm", -signal.SIGTERM)],
+)
+def test_an_exit_with_calls_in_flight(script, protocol, way, expected):
+    for _ in range(EXITS):
+        one = script(SETUP + EXIT, protocol, way)
+        assert one.line() == "exiting"
+        code, out, errors, seconds = one.end()
+        one.close()
+        assert (code, out) == (expected, [])
+        assert seconds < 3
+        if way == "raise":
+            assert errors.startswith("Traceback")
+            errors = errors.rstrip().removesuffix("LookupError: on purpose")
+            assert "Error" not in errors, errors
+        else:
+            assert errors == ""
 
 
 @needs_fork

@@ -50,7 +50,7 @@ fn whoever_does_not_say_its_protocol_is_let_go_after_a_while() {
     let timeout = ms(200);
     let place = Place::with(&baidu(), |setup| {
         setup.codecs = all();
-        setup.handshake_timeout = timeout;
+        setup.bounds.handshake_timeout = timeout;
     });
     let mut prefixes: Vec<&[u8]> = vec![b"", b"\x0e", b"\x0e\0", b"\x0e\0\0", b"P\0"];
     for magic in [b"PRPC", b"HULU", b"SOFA"] {
@@ -134,7 +134,7 @@ fn whoever_speaks_another_protocol_is_let_go_at_once() {
 
 #[test]
 fn where_there_is_but_one_protocol_a_caller_may_only_listen() {
-    let place = Place::with(&baidu(), |setup| setup.handshake_timeout = ms(20));
+    let place = Place::with(&baidu(), |setup| setup.bounds.handshake_timeout = ms(20));
     let mut caller = place.caller();
     place.desk.link(0);
     thread::sleep(ms(100));

@@ -276,7 +276,7 @@ fn who_ends_within_the_handshake_has_failed() {
 fn who_does_not_end_the_handshake_in_time_is_let_go() {
     let secrets = Secrets::new();
     for first in [&b""[..], &[0x16], &secrets.hello()] {
-        let setup = |setup: &mut support::Setup| setup.handshake_timeout = ms(60);
+        let setup = |setup: &mut support::Setup| setup.bounds.handshake_timeout = ms(60);
         let place = SecurePlace::with(&by_id(), &secrets.server(), setup);
         let mut stranger = connect(&place.address);
         stranger.write_all(first).unwrap();
@@ -285,6 +285,23 @@ fn who_does_not_end_the_handshake_in_time_is_let_go() {
             .house
             .counted("rejected_total", &[("handshake_timeout", 1)]);
     }
+}
+
+#[test]
+fn more_handshakes_than_may_be_are_closed_at_once() {
+    let secrets = Secrets::new();
+    let setup = |setup: &mut support::Setup| setup.bounds.handshakes = 2;
+    let place = SecurePlace::with(&by_id(), &secrets.server(), setup);
+    let silent = [connect(&place.address), connect(&place.address)];
+    let mut late = connect(&place.address);
+    assert_eq!(rest(&mut late), b"");
+    place.house.counted("rejected_total", &[("tls_busy", 1)]);
+    // One that goes makes room for one.
+    drop(silent);
+    place
+        .house
+        .counted("disconnects_total", &[("peer_closed", 2), ("tls_busy", 1)]);
+    secrets.by_hand(&place.address, false);
 }
 
 #[test]

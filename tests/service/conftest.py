@@ -1,5 +1,6 @@
 """What the service tests share: frames made by hand, an address that refuses, a recorder."""
 
+import resource
 import socket
 import struct
 import threading
@@ -101,6 +102,21 @@ def holder():
 def refusing(holder):
     """The address of ``holder``: refuses for as long as nobody listens."""
     return f"127.0.0.1:{holder.getsockname()[1]}"
+
+
+@pytest.fixture
+def many_files():
+    """``many_files(needed)``: room for so many in this process, or the test is skipped."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def need(needed):
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            pytest.skip(f"needs {needed} file descriptors, the hard limit is {hard}")
+        if soft != resource.RLIM_INFINITY and soft < needed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+    yield need
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

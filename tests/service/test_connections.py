@@ -1,5 +1,6 @@
 """What a service is told of its connections, and one service object for each of them."""
 
+import asyncio
 import logging
 import socket
 import threading
@@ -251,9 +252,32 @@ def test_a_factory_that_gives_no_service_ends_the_connection_alone(
     wait_until(lambda: len(diary.lines) == 2)
 
 
+def raises(error):
+    def hook(self, *arguments):
+        raise error
+
+    return hook
+
+
+def raises_in_a_coroutine(error):
+    async def hook(self, *arguments):
+        raise error
+
+    return hook
+
+
+def raises_later(error):
+    async def hook(self, *arguments):
+        await asyncio.sleep(0.001)
+        raise error
+
+    return hook
+
+
 @pytest.mark.parametrize("method", ["on_connected", "on_disconnected"])
+@pytest.mark.parametrize("how", [raises, raises_in_a_coroutine, raises_later])
 def test_a_hook_that_raises_is_logged_and_harms_nobody(
-    method, server_factory, raw_socket, frame, wait_until, caplog
+    method, how, server_factory, raw_socket, frame, wait_until, caplog
 ):
     caplog.set_level(logging.DEBUG, "callmethod")
     error = LookupError("the hook's own mistake")
@@ -263,13 +287,14 @@ def test_a_hook_that_raises_is_logged_and_harms_nobody(
         def push(self, rpc_controller, request, done):
             calls.append(request.value)
 
-    def raises(self, *arguments):
-        raise error
-
-    setattr(Broken, method, raises)
+    setattr(Broken, method, how(error))
     server = server_factory(Broken())
     raw_socket(server.address).close()
     wait_until(lambda: any(r.exc_info and r.exc_info[1] is error for r in caplog.records))
+    [record] = [r for r in caplog.records if r.exc_info]
+    assert record.levelno == logging.ERROR
+    assert record.message.startswith(f"{method} failed peer=127.0.0.1:")
+    assert "the hook's own mistake" in record.message
     wait_until(lambda: server.stats()["connections"] == 0)
     assert server.stats()["panics_total"] == 0
     if method == "on_disconnected":

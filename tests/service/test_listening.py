@@ -147,9 +147,10 @@ def test_a_path_without_a_folder_is_an_error(recorder, tmp_path):
 
 
 def owner_can_use(sock, connect_to):
-    """The socket still listens, blocks as it did, and its owner can accept on it."""
+    """The socket still listens, and its owner can accept on it, if it says that it is to block."""
     assert sock.fileno() >= 0
-    assert os.get_blocking(sock.fileno()), "the owner's blocking accept() would fail"
+    assert not os.get_blocking(sock.fileno()), "a server that has inherited it would block"
+    sock.setblocking(True)
     with socket.socket(sock.family) as client:
         client.connect(connect_to)
         accepted, _ = sock.accept()

@@ -1,9 +1,7 @@
 """A thousand connections, a hundred calls each way on each: counted at both ends."""
 
-import resource
 import time
 
-import pytest
 from google.protobuf.internal import api_implementation
 
 from testing_pb2 import Number, Numbers, Numbers_Stub, Receiver, Receiver_Stub
@@ -14,19 +12,6 @@ CONNECTIONS = 1000
 CALLS = 10 if api_implementation.Type() == "python" else 100
 TOTAL = CONNECTIONS * CALLS
 SENDERS = 4
-
-
-@pytest.fixture
-def many_files():
-    """Room for both ends of every connection in this process."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 2 * CONNECTIONS + 500
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        pytest.skip(f"needs {needed} file descriptors, the hard limit is {hard}")
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class Tally:
@@ -47,8 +32,10 @@ class Tally:
         return self.seen.count(1) == TOTAL
 
 
-@pytest.mark.usefixtures("many_files")
-def test_none_is_lost_and_none_doubled(server_factory, channel_factory, in_thread, wait_until):
+def test_none_is_lost_and_none_doubled(
+    server_factory, channel_factory, in_thread, many_files, wait_until
+):
+    many_files(2 * CONNECTIONS + 500)
     at_server, at_clients = Tally(), Tally()
 
     class Echo(Numbers):

@@ -273,3 +273,117 @@ def test_a_coroutine_that_the_stop_cancelled_runs_no_more(channel_factory, wait_
     assert cancelled == [1]
     assert len(said) == 2
     assert 0.2 <= seconds < 0.5
+
+
+@pytest.mark.parametrize("protocol", [BaiduStd(), Indexed()], ids=["answered", "one-way"])
+def test_a_stop_within_a_handler_waits_for_its_grace_and_no_longer(
+    protocol, channel_factory, numbers, wait_until
+):
+    """It waits for all handlers, its own among them."""
+    stops = []
+
+    def push(rpc_controller, request, done):
+        began = time.monotonic()
+        summary = server.stop(grace=0.3)
+        stops.append((summary, time.monotonic() - began))
+
+    server = callmethod.Server(protocols=[protocol])
+    server.add_service(numbers(push))
+    server.start()
+    options = ChannelOptions(wait_for_ready=False, max_retry=0)
+    channel = channel_factory(server.address, protocol=protocol, options=options)
+    endings = []
+    Numbers_Stub(channel).push(None, HELLO, endings.append)
+    assert server.wait(5)
+    [(summary, seconds)] = wait_until(lambda: stops)
+    assert summary.calls_running == 1
+    assert 0.3 <= seconds < 2
+    # On the one-way wire the call ended when it was sent.
+    wait_until(lambda: endings == [None])
+
+
+def test_an_aio_stop_within_a_coroutine_ends(channel_factory):
+    class Stops(Numbers):
+        async def push(self, rpc_controller, request, done):
+            await server.stop(0.2)
+
+    server = callmethod.aio.Server(protocols=[BaiduStd()])
+    server.add_service(Stops())
+
+    async def main():
+        await server.start()
+        channel = channel_factory(server.address, protocol=BaiduStd())
+        stub = Numbers_Stub(callmethod.aio.awaitable(channel))
+        with pytest.raises(RpcError):
+            await stub.push(callmethod.Controller(timeout=3), HELLO)
+        await asyncio.wait_for(server.wait(), 5)
+
+    began = time.monotonic()
+    asyncio.run(main())
+    assert time.monotonic() - began < 5
+
+
+def test_a_stop_that_comes_twice_is_one(server_factory, recorder, channel_factory, in_thread):
+    server = server_factory(recorder)
+    Numbers_Stub(channel_factory(server.address)).push(None, HELLO)
+    first = [in_thread(lambda: server.stop(grace=10)) for _ in range(4)]
+    summaries = {id(result()) for result in first}
+    assert len(summaries) == 1
+    began = time.monotonic()
+    assert id(server.stop(grace=10)) in summaries
+    assert time.monotonic() - began < 0.5
+
+
+def test_a_stop_while_others_connect_loses_track_of_none(wait_until, in_thread, recorder):
+    """Those that come too late are refused, those that come just then are ended."""
+    server = callmethod.Server(protocols=[BaiduStd(), Indexed()])
+    server.add_service(recorder)
+    server.start()
+    host, port = server.address.rsplit(":", 1)
+    accepted, stopped = [], threading.Event()
+
+    def connect():
+        while not stopped.is_set():
+            try:
+                sock = socket.create_connection((host, int(port)), timeout=5)
+            except OSError:
+                return
+            accepted.append(sock)
+
+    connecting = [in_thread(connect) for _ in range(4)]
+    wait_until(lambda: len(accepted) > 200)
+    began = time.monotonic()
+    server.stop(grace=20)
+    assert time.monotonic() - began < 5, "nobody said anything who could be waited for"
+    stopped.set()
+    for connector in connecting:
+        connector()
+    for sock in accepted:
+        with sock, contextlib.suppress(ConnectionError):
+            assert sock.recv(1) == b""
+    assert server.stats()["connections"] == 0
+
+
+def test_a_channel_that_is_closed_while_it_connects_ends_its_calls(
+    in_thread, wait_until, load_file
+):
+    ca = load_file("tls/authority.py").Authority()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        # It accepts, and never says anything: no handshake of TLS ends with it.
+        tls = callmethod.ClientTls(ca.pem, server_name="localhost")
+        channel = callmethod.Channel(address, protocol=BaiduStd(), tls=tls)
+        endings = []
+        Numbers_Stub(channel).push(callmethod.Controller(timeout=None), HELLO, endings.append)
+
+        def connect():
+            with pytest.raises(RpcError):
+                channel.connect(None)
+
+        connecting = in_thread(connect)
+        time.sleep(0.1)
+        began = time.monotonic()
+        channel.close(grace=0.2)
+        assert time.monotonic() - began < 2
+        wait_until(lambda: endings == [None])
+        connecting()

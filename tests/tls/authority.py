@@ -96,9 +96,10 @@ class Authority:
         emails: tuple[str, ...] = (),
         expired: bool = False,
         early: bool = False,
+        private_key: Any = None,
     ) -> Issued:
         """Sign a certificate, of a server where it has names of hosts, else of a client."""
-        private_key = ec.generate_private_key(ec.SECP256R1())
+        private_key = private_key or ec.generate_private_key(ec.SECP256R1())
         serves = dns or ips
         use = ExtendedKeyUsageOID.SERVER_AUTH if serves else ExtendedKeyUsageOID.CLIENT_AUTH
         begin = now() + DAY if early else now() - 3 * DAY

@@ -161,6 +161,7 @@ fn a_second_standstill_soon_after_the_first_brings_a_crowd_for_a_while() {
 #[test]
 fn the_crowd_stays_while_several_are_held_up() {
     let bench = Bench::new();
+    bench.processor.begin();
     bench.fill();
     for ms in 0..3 {
         bench.tick(ms);
@@ -168,7 +169,6 @@ fn the_crowd_stays_while_several_are_held_up() {
     assert!(!bench.processor.lead(ANN), "crowded");
     drop(bench.processor.take());
     // Two are at work at any tick; each stays for more than one.
-    bench.processor.begin();
     bench.processor.begin();
     for ms in 3..500 {
         if ms % 4 == 0 {
@@ -184,6 +184,26 @@ fn the_crowd_stays_while_several_are_held_up() {
         bench.tick(ms);
     }
     assert!(bench.processor.lead(ANN), "one alone holds up nobody");
+}
+
+#[test]
+fn nobody_else_comes_while_the_leader_is_at_no_handler() {
+    let bench = Bench::new();
+    assert!(bench.processor.lead(ANN));
+    let heard = bench.resting(1);
+    thread::sleep(Duration::from_millis(50));
+    // It reads, or writes, and that takes its time.
+    bench.fill();
+    for ms in 0..20 {
+        bench.tick(ms);
+    }
+    assert!(bench.processor.lead(ANN), "not crowded");
+    assert!(!bench.processor.lead(BOB));
+    heard.recv_timeout(Duration::from_millis(50)).unwrap_err();
+    bench.processor.begin();
+    bench.tick(20);
+    bench.tick(21);
+    assert_eq!(heard.recv_timeout(PATIENCE), Ok(Woken::Filled));
 }
 
 #[test]

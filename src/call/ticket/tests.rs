@@ -6,7 +6,7 @@ use std::thread;
 
 use super::*;
 use crate::call::{
-    Admission, CloseReason, Limits, LossListener, Outbound, Place, Registry, Tally, Waiter,
+    Admission, CloseReason, Held, Limits, LossListener, Outbound, Place, Registry, Tally, Waiter,
 };
 use crate::wire::{Answers, Payload, Traits};
 
@@ -192,7 +192,7 @@ fn door(most: usize) -> Arc<Admission> {
 }
 
 fn is_free(door: &Arc<Admission>) -> bool {
-    let permit = door.enter(PLACE);
+    let permit = door.enter(PLACE, None, Held::default);
     if let Ok(permit) = &permit {
         permit.begin();
         permit.leave();
@@ -320,7 +320,7 @@ fn a_listener_that_comes_late_is_told_at_once_and_one_that_is_gone_is_not() {
 fn a_permit_is_free_once_the_call_has_ended_and_its_handler_returned() {
     for (returns_first, runs_on) in [(true, false), (true, true), (false, false), (false, true)] {
         let (bench, door) = (Bench::default(), door(1));
-        let ticket = bench.ticket(1, Some(door.enter(PLACE).unwrap()));
+        let ticket = bench.ticket(1, Some(door.enter(PLACE, None, Held::default).unwrap()));
         ticket.begin();
         let running = ticket.run().unwrap();
         let returns: Box<dyn FnOnce() + '_> = if runs_on {
@@ -342,7 +342,7 @@ fn a_permit_is_free_once_the_call_has_ended_and_its_handler_returned() {
         assert!(is_free(&door));
         assert!(ticket.run().is_none());
         assert!(is_free(&door) && door.waiting_calls() == 0);
-        assert_eq!(door.enter(PLACE).map(drop), Ok(()));
+        assert_eq!(door.enter(PLACE, None, Held::default).map(drop), Ok(()));
         assert!(!is_free(&door), "given back more than was taken");
     }
 }
@@ -364,6 +364,64 @@ fn a_call_waits_until_it_begins_or_ends() {
     assert_eq!(waiting(), 0);
     begins.respond(response(), &Extras::NONE);
     assert_eq!(waiting(), 0);
+}
+
+#[test]
+fn a_call_that_waits_again_is_counted_until_it_begins_or_ends() {
+    let (bench, door) = (Bench::default(), door(1));
+    let waiting = || door.waiting_calls();
+    let expired = || bench.link.count.expired.load(Ordering::SeqCst);
+    let waits = |place| {
+        let ticket = bench.ticket(place, Some(door.admit()));
+        ticket.begin();
+        let runs = ticket.run().unwrap().on();
+        assert_eq!(waiting(), 0);
+        runs.waits();
+        assert_eq!(waiting(), 1);
+        (ticket, runs)
+    };
+    let (begins, runs) = waits(1);
+    assert!(runs.begins(Instant::now()));
+    assert_eq!(waiting(), 0);
+    begins.expire();
+    assert_eq!((waiting(), expired()), (0, 0));
+    let (ends, runs) = waits(2);
+    ends.expire();
+    // Nobody has begun it.
+    assert_eq!((waiting(), expired()), (0, 1));
+    assert!(!runs.begins(Instant::now()));
+    assert_eq!(waiting(), 0);
+    // It ended before it began to wait again.
+    let ticket = bench.ticket(3, Some(door.admit()));
+    ticket.begin();
+    let runs = ticket.run().unwrap().on();
+    ticket.expire();
+    runs.waits();
+    assert_eq!(waiting(), 0);
+    assert!(!runs.begins(Instant::now()));
+    assert_eq!((waiting(), expired()), (0, 1));
+}
+
+#[test]
+fn a_call_that_waits_again_while_it_ends_is_counted_back_once() {
+    let door = door(1);
+    for round in 0..500 {
+        let bench = Bench::default();
+        let ticket = bench.ticket(1, Some(door.admit()));
+        ticket.begin();
+        let runs = ticket.run().unwrap().on();
+        let start = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                ticket.expire();
+            });
+            start.wait();
+            runs.waits();
+            let _ = runs.begins(Instant::now());
+        });
+        assert_eq!(door.waiting_calls(), 0, "round {round}");
+    }
 }
 
 #[test]
@@ -415,7 +473,7 @@ fn many_threads_end_a_ticket_once() {
     for round in 0..300 {
         let bench = Bench::default();
         let ears = Arc::new(Ears::default());
-        let ticket = bench.ticket(1, Some(door.enter(PLACE).unwrap()));
+        let ticket = bench.ticket(1, Some(door.enter(PLACE, None, Held::default).unwrap()));
         ticket.on_end(ears.weak());
         let start = Barrier::new(THREADS);
         let (said_so, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -457,7 +515,7 @@ fn many_threads_end_a_ticket_once() {
         assert_eq!(refused.into_inner(), bench.late(), "round {round}");
         assert_eq!(door.waiting_calls(), 0, "round {round}");
         assert!(is_free(&door), "round {round}: a permit is kept");
-        let more = door.enter(PLACE).unwrap();
+        let more = door.enter(PLACE, None, Held::default).unwrap();
         assert!(!is_free(&door), "round {round}: more is given back");
         more.begin();
         more.leave();

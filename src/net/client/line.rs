@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::call::{CloseKind, CloseReason, Lane, Link as _};
 use crate::net::client::{ChannelOptions, Serving, Target};
-use crate::net::connection::{Connection, Terms, locked};
+use crate::net::connection::{Connection, locked};
+use crate::net::terms::Terms;
 use crate::status::{Code, Status};
 
 /// How often a close looks whether all has ended.
@@ -201,9 +202,9 @@ pub(super) mod tests {
     use super::*;
     use crate::call::{Event, Journal, Link, Processor, Session, Turn};
     use crate::metrics::Counters;
-    use crate::net::Driver;
     use crate::net::address::Address;
-    use crate::net::connection::{Offer, Role};
+    use crate::net::terms::{Offer, Role};
+    use crate::net::{Driver, Timeouts, Unfinished};
     use crate::wire::baidu_std::BaiduStdCodec;
     use crate::wire::limits;
 
@@ -224,6 +225,12 @@ pub(super) mod tests {
                 credential: Mutex::new(Bytes::new()),
             },
             offer: Offer::Nothing,
+            timeouts: Timeouts {
+                idle: None,
+                frame: Duration::from_secs(30),
+                write: Duration::from_secs(30),
+            },
+            unfinished: Arc::new(Unfinished::of(usize::MAX)),
             driver: Arc::clone(driver),
             counters: Arc::new(Counters::default()),
             journal: Arc::new(Journal::default()),

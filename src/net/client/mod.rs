@@ -22,8 +22,8 @@ use crate::net::Stream;
 use crate::net::address::Address;
 use crate::net::client::line::Line;
 use crate::net::client::pool::Pool;
-use crate::net::connection::Terms;
 use crate::net::server::Server;
+use crate::net::terms::Terms;
 use crate::net::tls::TlsConnector;
 
 /// How a channel behaves.

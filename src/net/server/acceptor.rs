@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener, lookup_host};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
@@ -40,8 +40,6 @@ enum Leave {
     Nothing,
     /// Its file, which we made: path and inode.
     Remove(PathBuf, u64),
-    /// It goes on in other hands, which expect it to block.
-    Unblock,
 }
 
 /// A socket that listens.
@@ -73,19 +71,16 @@ impl Listener {
         }
     }
 
-    /// Takes over a socket that listens already; its owner may go on to use it afterwards.
+    /// Takes over a socket that listens already; its owner may go on to use it afterwards. It blocks
+    /// no more, and stays so: the flag belongs to the socket, not to a process, and in others that
+    /// have inherited it a server that goes on would wait in `accept` with all that it serves.
     ///
     /// # Errors
     /// It does not listen, or is of a family that is not served.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         let socket = Socket::from(fd);
         check_listens(&socket)?;
-        let blocks = !socket.nonblocking()?;
-        let mut listener = Self::adopt(socket)?;
-        if blocks {
-            listener.leave = Leave::Unblock;
-        }
-        Ok(listener)
+        Self::adopt(socket)
     }
 
     /// Registers a listening socket with the runtime, in whose context this must run.
@@ -133,10 +128,6 @@ impl Drop for Listener {
                     drop(fs::remove_file(path));
                 }
             }
-            Leave::Unblock => drop(match &self.accepting {
-                Accepting::Tcp(listener) => SockRef::from(listener).set_nonblocking(false),
-                Accepting::Unix(listener) => SockRef::from(listener).set_nonblocking(false),
-            }),
         }
     }
 }
@@ -161,8 +152,7 @@ pub fn listen(address: &Address) -> io::Result<(Socket, Address)> {
 /// Those of `Listener::from_fd`.
 pub fn share(socket: Socket) -> io::Result<(Socket, Address)> {
     check_listens(&socket)?;
-    // The flag belongs to the socket, not to a process. One that let it block, as `Leave::Unblock`
-    // does, would hold up the I/O threads of all others.
+    // As in `Listener::from_fd`.
     socket.set_nonblocking(true)?;
     let address = address_of(&socket)?;
     Ok((socket, address))

@@ -31,7 +31,7 @@ impl Connection {
     /// Takes no new calls where their callers can be told so, and tells those who understand it.
     fn stop_admitting(&self) {
         if self.answering.stop() {
-            self.go_away();
+            self.go_away("the server stops");
         }
     }
 

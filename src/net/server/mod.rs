@@ -1,13 +1,16 @@
 //! The server side: the acceptor, and the connections it brought in.
 
 mod acceptor;
+mod bounds;
 mod drain;
 mod securing;
 mod sniffing;
 
 pub use acceptor::{Listener, listen, share};
+pub use bounds::Bounds;
 pub use drain::Cut;
 
+use bounds::Seats;
 use drain::stopped;
 
 use std::collections::BTreeMap;
@@ -23,8 +26,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::call::{Lane, Link as _, Processor, Session};
-use crate::net::connection::{Connection, Role, Terms, locked};
+use crate::net::connection::{Connection, locked};
+use crate::net::crowd::{Crowd, Place};
 use crate::net::panics::contained;
+use crate::net::terms::{Role, Terms};
 use crate::net::tls::TlsAcceptor;
 use crate::net::{Socket, Stream};
 
@@ -42,7 +47,10 @@ struct Member {
 pub struct Server {
     /// One for each protocol, in the order in which they are looked for.
     protocols: Vec<Arc<Terms>>,
-    /// Time for the first bytes, where they are to tell the protocol.
+    seats: Seats,
+    /// The handshakes of TLS that are under way.
+    handshakes: Crowd,
+    /// Time for the first bytes, where they are to tell the protocol, and for a handshake.
     handshake_timeout: Duration,
     processor: Arc<Processor>,
     open_session: OpenSession,
@@ -70,13 +78,15 @@ impl Server {
     #[must_use]
     pub fn new(
         protocols: Vec<Arc<Terms>>,
-        handshake_timeout: Duration,
+        bounds: &Bounds,
         processor: Arc<Processor>,
         open_session: OpenSession,
     ) -> Arc<Self> {
         Arc::new(Self {
             protocols,
-            handshake_timeout,
+            seats: Seats::of(bounds.connections),
+            handshakes: Crowd::of(bounds.handshakes),
+            handshake_timeout: bounds.handshake_timeout,
             processor,
             open_session,
             members: Mutex::default(),
@@ -116,8 +126,11 @@ impl Server {
         let Some(tls) = tls else {
             return self.welcome(runtime, Stream::Plain(socket), peer);
         };
+        let Some(place) = self.seat(&peer) else {
+            return;
+        };
         let (server, tls) = (Arc::clone(self), Arc::clone(tls));
-        self.host(runtime, async move {
+        self.host(runtime, place, async move {
             // Apart, so that what a handshake takes is given back when it is over.
             let secured = Box::pin(server.secure(&tls, socket, &peer)).await;
             if let Some((stream, buffer)) = secured {
@@ -126,18 +139,27 @@ impl Server {
         });
     }
 
-    /// Serves one connection to its end.
+    /// Serves one connection to its end; closes it at once where there is no room.
     pub fn welcome(self: &Arc<Self>, runtime: &Handle, stream: Stream, peer: String) {
+        let Some(place) = self.seat(&peer) else {
+            return;
+        };
         let server = Arc::clone(self);
-        self.host(runtime, async move {
+        self.host(runtime, place, async move {
             server.attend(stream, peer, BytesMut::new()).await;
         });
     }
 
     /// Has a connection live in a task of its own, where a panic stays.
-    fn host(self: &Arc<Self>, runtime: &Handle, life: impl Future<Output = ()> + Send + 'static) {
+    fn host(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        place: Place,
+        life: impl Future<Output = ()> + Send + 'static,
+    ) {
         let server = Arc::clone(self);
         runtime.spawn(async move {
+            let _place = place;
             if let (Err(panic), Some(terms)) = (contained(life).await, server.protocols.first()) {
                 drop(terms.broken_by(&panic));
             }

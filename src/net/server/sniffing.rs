@@ -12,8 +12,8 @@ use crate::call::{CloseKind, CloseReason, Level, RejectReason};
 use crate::metrics::Counters;
 use crate::net::Stream;
 use crate::net::beginning::{FIRST_READ_BYTES, read_more};
-use crate::net::connection::Terms;
 use crate::net::server::Server;
+use crate::net::terms::Terms;
 use crate::wire::tls::is_hello;
 use crate::wire::{SNIFF_BYTES, Sniffed, sniff};
 
@@ -114,17 +114,33 @@ impl Server {
 
     /// Counts and writes down a connection that never had a protocol.
     pub(super) fn turn_down(&self, peer: &str, reason: &CloseReason) {
-        let Some(terms) = self.protocols.first() else {
-            return;
-        };
-        terms.counters.connection_opened();
-        terms.counters.connection_closed(reason.kind);
+        self.count_turned_down(reason.kind);
         let level = match reason.kind.refused_by_connection() {
             Some(_) => Level::Warning,
             None => Level::Info,
         };
+        self.write_turned_down(level, peer, reason, "");
+    }
+
+    pub(super) fn count_turned_down(&self, kind: CloseKind) {
+        // All protocols of a server share their counters and their journal.
+        if let Some(terms) = self.protocols.first() {
+            terms.counters.connection_opened();
+            terms.counters.connection_closed(kind);
+        }
+    }
+
+    pub(super) fn write_turned_down(
+        &self,
+        level: Level,
+        peer: &str,
+        reason: &CloseReason,
+        more: &str,
+    ) {
         let (kind, text) = (reason.kind.label(), &reason.text);
-        let line = format!("connection closed peer={peer} kind={kind} reason={text:?}");
-        terms.journal.write(level, line);
+        if let Some(terms) = self.protocols.first() {
+            let line = format!("connection closed peer={peer} kind={kind} reason={text:?}{more}");
+            terms.journal.write(level, line);
+        }
     }
 }

@@ -10,7 +10,6 @@ use crate::call::{CloseKind, CloseReason, RejectReason};
 use crate::net::Stream;
 use crate::net::beginning::{FIRST_READ_BYTES, read_more};
 use crate::net::socket::Socket;
-use crate::net::tls::crowd::{Crowd, Place};
 use crate::net::tls::handshake::{part, shake_hands};
 use crate::net::tls::{ServerSettings, TlsError};
 use crate::wire::tls::{HANDSHAKE, UNEXPECTED_MESSAGE, sniff_hello};
@@ -35,7 +34,6 @@ impl Current {
 #[derive(Debug)]
 pub struct TlsAcceptor {
     current: RwLock<Current>,
-    crowd: Crowd,
 }
 
 impl TlsAcceptor {
@@ -46,7 +44,6 @@ impl TlsAcceptor {
     pub fn new(settings: &ServerSettings) -> Result<Arc<Self>, TlsError> {
         Ok(Arc::new(Self {
             current: RwLock::new(Current::of(settings)?),
-            crowd: Crowd::default(),
         }))
     }
 
@@ -63,11 +60,6 @@ impl TlsAcceptor {
     fn current(&self) -> Current {
         let current = self.current.read();
         current.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// A place for one more handshake; `None` when there is no room.
-    pub(in crate::net) fn place(&self) -> Option<Place> {
-        self.crowd.place()
     }
 
     /// Shakes hands with a client, or finds that it speaks without TLS where it may; then with what

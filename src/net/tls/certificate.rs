@@ -33,6 +33,11 @@ pub(super) fn info(session: &Session) -> TlsInfo {
     }
 }
 
+/// The DNS names that a certificate is for.
+pub(super) fn dns_names(der: &[u8]) -> Vec<String> {
+    read(der).dns_names
+}
+
 /// The names in a certificate. One that was verified and cannot be read has no names, which no
 /// rule that asks for one will take.
 fn read(der: &[u8]) -> Certificate {

@@ -5,8 +5,8 @@
 
 mod acceptor;
 mod certificate;
+mod choice;
 mod connector;
-mod crowd;
 mod fault;
 mod handshake;
 mod pem;

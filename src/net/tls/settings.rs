@@ -10,6 +10,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig};
 
 use crate::net::tls::Pem;
+use crate::net::tls::certificate::dns_names;
+use crate::net::tls::choice::{Choice, Named};
 
 /// Why nothing can be made of what a user said about TLS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +40,8 @@ pub struct Identity {
 pub struct ServerSettings {
     /// Who it is.
     pub identity: Identity,
+    /// Who it is for clients that ask for it by another name.
+    pub others: Vec<Identity>,
     /// Who vouches for clients; without it none is asked who it is.
     pub client_ca: Option<Pem>,
     /// Which of their certificates are revoked.
@@ -71,8 +75,8 @@ fn unlikely(error: Error) -> TlsError {
 }
 
 impl Identity {
-    /// The chain and the key, which belong together.
-    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    /// The chain and the key, which belong together, and as what signs by them.
+    fn read(&self) -> Result<Read, TlsError> {
         let chain = self.cert.certificates()?;
         let from = self.key.as_ref().unwrap_or(&self.cert);
         if self.key.is_none() && !from.holds_key() {
@@ -85,7 +89,7 @@ impl Identity {
         let key = from.private_key()?;
         let checked = CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider());
         match checked {
-            Ok(_) => Ok((chain, key)),
+            Ok(signs) => Ok(Read { chain, key, signs }),
             Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
                 let text = format!(
                     "the key in {} is not that of the first certificate in {}",
@@ -101,6 +105,24 @@ impl Identity {
                 );
                 Err(TlsError::new(text))
             }
+        }
+    }
+}
+
+/// What was read of an [`Identity`].
+struct Read {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    signs: CertifiedKey,
+}
+
+impl Read {
+    /// The same by the names that its certificate is for.
+    fn named(self) -> Named {
+        let first = self.chain.first();
+        Named {
+            names: first.map(|first| dns_names(first)).unwrap_or_default(),
+            key: Arc::new(self.signs),
         }
     }
 }
@@ -124,6 +146,25 @@ fn lists(crl: Option<&Pem>) -> Result<Vec<CertificateRevocationListDer<'static>>
 }
 
 impl ServerSettings {
+    /// The certificates by the names that they are for.
+    fn choice(&self) -> Result<Choice, TlsError> {
+        let other = |identity: &Identity| {
+            let named = identity.read()?.named();
+            if named.names.is_empty() {
+                let text = format!(
+                    "{}: it is for no DNS name, so that no client could ask for it",
+                    identity.cert.name
+                );
+                return Err(TlsError::new(text));
+            }
+            Ok(named)
+        };
+        Ok(Choice {
+            usual: self.identity.read()?.named(),
+            others: self.others.iter().map(other).collect::<Result<_, _>>()?,
+        })
+    }
+
     /// The configuration of the handshakes to come.
     pub(super) fn config(&self) -> Result<ServerConfig, TlsError> {
         let builder = ServerConfig::builder_with_provider(provider())
@@ -147,8 +188,7 @@ impl ServerSettings {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let (chain, key) = self.identity.read()?;
-        let mut config = builder.with_single_cert(chain, key).map_err(unlikely)?;
+        let mut config = builder.with_cert_resolver(Arc::new(self.choice()?));
         // A session that is resumed is not verified again: neither a list that came since then nor
         // a date that has passed would count. Connections last, so that little would be won.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -175,7 +215,7 @@ impl ClientSettings {
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
-                let (chain, key) = identity.read()?;
+                let Read { chain, key, .. } = identity.read()?;
                 builder
                     .with_client_auth_cert(chain, key)
                     .map_err(unlikely)?

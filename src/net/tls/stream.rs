@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead as _, IoSlice, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use rustls::Connection as Session;
@@ -188,6 +189,11 @@ impl TlsStream {
         &self.info
     }
 
+    /// Grants the peer so long to take what is sent, if that is more than it has already.
+    pub(in crate::net) fn grant(&self, time: Duration) {
+        self.socket.grant(time);
+    }
+
     /// Waits until there may be something to read.
     pub(in crate::net) async fn readable(&self) -> io::Result<()> {
         if self.state().has_news() {
@@ -202,6 +208,11 @@ impl TlsStream {
     /// Waits until something can be written.
     pub(in crate::net) async fn writable(&self) -> io::Result<()> {
         self.socket.writable().await
+    }
+
+    /// Waits until the connection breaks, though nothing is read or written.
+    pub(in crate::net) async fn broken(&self) {
+        self.socket.broken().await;
     }
 
     /// Reads and decrypts what is there; 0 when the peer said that this is the end.

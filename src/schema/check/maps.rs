@@ -9,7 +9,7 @@ pub(super) fn broken(messages: &[DescriptorProto]) -> Option<&str> {
         let marked = message
             .options
             .as_ref()
-            .is_some_and(|options| options.map_entry());
+            .is_some_and(prost_types::MessageOptions::map_entry);
         if marked && !is_entry(message) {
             return Some(message.name());
         }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use _core::call::{Admission, Journal, Limits, Processor, Registry, Session, Woken};
 use _core::metrics::{Counters, Value};
 use _core::net::client::{Channel, ChannelOptions, Dial, Serving, Target};
-use _core::net::connection::{Offer, Role, Terms};
-use _core::net::server::Server;
-use _core::net::{Driver, hold_back};
+use _core::net::server::{Bounds, Server};
+use _core::net::terms::{Offer, Role, Terms};
+use _core::net::{Driver, Timeouts, Unfinished, hold_back};
 use _core::schema::ServiceSchema;
 use _core::wire::{Codec, MethodName};
 use bytes::Bytes;
@@ -66,6 +66,10 @@ pub(crate) struct Stage {
     /// Through which calls come in, at all servers.
     pub(crate) door: Arc<Admission>,
     pub(crate) journal: Arc<Journal>,
+    /// At both ends.
+    pub(crate) timeouts: Timeouts,
+    /// Bytes of unfinished frames, at each end.
+    pub(crate) unfinished: usize,
     panics: Arc<AtomicU64>,
 }
 
@@ -92,6 +96,12 @@ impl Stage {
             processor,
             door: Arc::new(Admission::new(limits, vec![Vec::new()])),
             journal,
+            timeouts: Timeouts {
+                idle: None,
+                frame: Duration::from_secs(30),
+                write: Duration::from_secs(30),
+            },
+            unfinished: usize::MAX,
             panics,
         }
     }
@@ -103,7 +113,12 @@ impl Stage {
 
     /// Runs all there is until `scene` has ended.
     pub(crate) fn play<F: Future>(&self, scene: F) -> F::Output {
-        let scene = async { tokio::time::timeout(FOR_EVER, scene).await };
+        self.play_for(FOR_EVER, scene)
+    }
+
+    /// The same, for a scene that takes at most `time`.
+    pub(crate) fn play_for<F: Future>(&self, time: Duration, scene: F) -> F::Output {
+        let scene = async { tokio::time::timeout(time, scene).await };
         let played = self.driver.drive(scene).expect("nobody else drives");
         played.expect("it never ends")
     }
@@ -121,6 +136,8 @@ impl Stage {
             close_on_bad_body: true,
             role,
             offer,
+            timeouts: self.timeouts.clone(),
+            unfinished: Arc::new(Unfinished::of(self.unfinished)),
             driver: Arc::clone(&self.driver),
             counters: Arc::clone(counters),
             journal: Arc::clone(&self.journal),
@@ -144,7 +161,12 @@ impl Stage {
         let open = Box::new(move || Arc::clone(&session));
         let protocols = codecs.iter().map(terms).collect();
         let processor = Arc::clone(&self.processor);
-        Server::new(protocols, Duration::from_secs(10), processor, open)
+        let bounds = Bounds {
+            connections: usize::MAX,
+            handshakes: usize::MAX,
+            handshake_timeout: Duration::from_secs(10),
+        };
+        Server::new(protocols, &bounds, processor, open)
     }
 
     /// A channel that serves nothing.

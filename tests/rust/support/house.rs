@@ -9,9 +9,9 @@ use _core::call::{Admission, Journal, Limits, Processor, Session};
 use _core::metrics::{Counters, Value};
 use _core::net::address::Address;
 use _core::net::client::{Channel, ChannelOptions, Serving, Target};
-use _core::net::connection::{Offer, Role, Terms};
-use _core::net::server::{Cut, Listener, OpenSession, Server};
-use _core::net::{Crew, Runtime};
+use _core::net::server::{Bounds, Cut, Listener, OpenSession, Server};
+use _core::net::terms::{Offer, Role, Terms};
+use _core::net::{Crew, Runtime, Timeouts, Unfinished};
 use _core::wire::baidu_std::BaiduStdCodec;
 use _core::wire::hulu::HuluCodec;
 use _core::wire::indexed::{IndexedCodec, Layout};
@@ -46,7 +46,10 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     /// Bounds of single methods.
     pub(crate) methods: Vec<Option<usize>>,
-    pub(crate) handshake_timeout: Duration,
+    pub(crate) bounds: Bounds,
+    pub(crate) timeouts: Timeouts,
+    /// Bytes of unfinished frames.
+    pub(crate) unfinished: usize,
     pub(crate) authenticates: bool,
 }
 
@@ -61,9 +64,24 @@ impl Setup {
                 queue_time: Duration::MAX,
             },
             methods: Vec::new(),
-            handshake_timeout: Duration::from_secs(10),
+            bounds: Bounds {
+                connections: usize::MAX,
+                handshakes: usize::MAX,
+                handshake_timeout: Duration::from_secs(10),
+            },
+            timeouts: patience(),
+            unfinished: usize::MAX,
             authenticates: false,
         }
+    }
+}
+
+/// That of a server or channel with peers that are let do as they like.
+pub(crate) fn patience() -> Timeouts {
+    Timeouts {
+        idle: None,
+        frame: Duration::from_secs(3600),
+        write: Duration::from_secs(3600),
     }
 }
 
@@ -113,13 +131,21 @@ impl House {
         self.runtime = None;
     }
 
-    fn terms(&self, codec: Arc<dyn Codec>, role: Role, offer: Offer) -> Arc<Terms> {
+    fn terms(
+        &self,
+        codec: Arc<dyn Codec>,
+        role: Role,
+        offer: Offer,
+        (timeouts, unfinished): (Timeouts, Arc<Unfinished>),
+    ) -> Arc<Terms> {
         Arc::new(Terms {
             codec,
             coalesce: true,
             close_on_bad_body: true,
             role,
             offer,
+            timeouts,
+            unfinished,
             driver: Arc::clone(self.runtime().driver()),
             counters: Arc::clone(&self.counters),
             journal: Arc::new(Journal::default()),
@@ -135,16 +161,18 @@ impl House {
 
     fn server(&self, setup: Setup, offer: &Offer, open_session: OpenSession) -> Arc<Server> {
         let admission = Arc::new(Admission::new(setup.limits, vec![setup.methods]));
+        let unfinished = Arc::new(Unfinished::of(setup.unfinished));
         let terms = |codec| {
             let role = Role::Server {
                 admission: Arc::clone(&admission),
                 authenticates: setup.authenticates,
             };
-            self.terms(codec, role, offer.clone())
+            let patience = (setup.timeouts.clone(), Arc::clone(&unfinished));
+            self.terms(codec, role, offer.clone(), patience)
         };
         let protocols = setup.codecs.into_iter().map(terms).collect();
         let processor = Arc::clone(&self.processor);
-        Server::new(protocols, setup.handshake_timeout, processor, open_session)
+        Server::new(protocols, &setup.bounds, processor, open_session)
     }
 
     /// A server of the one-way wire, with a session of its own for each connection.
@@ -229,7 +257,8 @@ impl House {
         (session, offer): (Arc<dyn Session>, Offer),
     ) -> Arc<Channel> {
         let credential = Mutex::new(Bytes::from_static(credential));
-        let terms = self.terms(codec, Role::Caller { credential }, offer);
+        let patience = (patience(), Arc::new(Unfinished::of(usize::MAX)));
+        let terms = self.terms(codec, Role::Caller { credential }, offer, patience);
         let processor = Arc::clone(&self.processor);
         let serving = Serving { session, processor };
         let handle = self.runtime().handle();

@@ -69,6 +69,7 @@ impl Secrets {
     pub(crate) fn server(&self) -> ServerSettings {
         ServerSettings {
             identity: Self::identity(&self.server),
+            others: Vec::new(),
             client_ca: Some(pem("ca", &self.ca)),
             crl: None,
             requires_certificate: true,
