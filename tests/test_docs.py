@@ -111,6 +111,7 @@ def test_the_page_on_loading_runs(child_env: dict[str, str], tmp_path: Path) -> 
         )
 
 
+@pytest.mark.timeout(300)
 def test_the_commands_on_the_command_line_print_what_the_page_says(
     child_env: dict[str, str], tmp_path: Path
 ) -> None:
@@ -143,7 +144,7 @@ def test_the_commands_on_the_command_line_print_what_the_page_says(
                     text = f'callmethod() {{ "{sys.executable}" -m callmethod "$@"; }}\n'
                     ended = subprocess.run(
                         ["bash", "-c", text + "\n".join(commands)],
-                        cwd=tmp_path, env=child_env, timeout=120, check=False, text=True,
+                        cwd=tmp_path, env=child_env, timeout=280, check=False, text=True,
                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                     )  # fmt: skip
                     # Of a deadline, either end may be the first to know.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import math
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -144,10 +145,14 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Both:
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
-# One NaN only: JSON has one. One zero only: see the last test.
+# One NaN only: JSON has one. One zero only: see the last tests.
 ZERO = 0.0
 DOUBLES = st.floats(allow_nan=False).map(ZERO.__add__) | st.just(math.nan)
-FLOATS = st.floats(width=32, allow_nan=False).map(ZERO.__add__) | st.just(math.nan)
+# Without the largest one, which is written as more than it is: see there, too.
+LARGEST_FLOAT = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
+FLOATS = st.floats(width=32, allow_nan=False).filter(lambda value: abs(value) != LARGEST_FLOAT).map(
+    ZERO.__add__
+) | st.just(math.nan)
 
 
 def signed(bits: int) -> st.SearchStrategy[int]:
@@ -355,3 +360,11 @@ def test_the_sign_of_a_zero_is_kept_where_a_field_has_presence(two: Both, three:
     assert two.ours(two.type(a_double=-0.0)) == {"aDouble": -0.0}
     assert three.ours(three.type(a_double=-0.0)) == {}
     assert not three.read_by_us('{"aDouble": -0.0}').ByteSize()
+
+
+def test_the_largest_float_is_read_by_nobody_as_it_is_written(three: Both) -> None:
+    text = json.dumps(three.theirs(three.type(a_float=LARGEST_FLOAT)))
+    with pytest.raises(ValueError, match="out of range"):
+        three.read_by_us(text)
+    with pytest.raises(json_format.ParseError, match="too large"):
+        three.read_by_them(text)

@@ -1,5 +1,6 @@
 //! Descriptors as `.proto` text: for people, and complete enough to be compiled again.
 
+mod groups;
 mod options;
 mod ranges;
 
@@ -12,6 +13,7 @@ use prost_reflect::{
 };
 use prost_types::source_code_info::Location;
 
+use groups::group_of;
 use options::{explicit_json_name, inline, statements};
 
 /// What `name` stands for: the full name of a message, enum, service, method or extension, or the
@@ -385,19 +387,6 @@ impl Text {
             Kind::Enum(kind) => self.name(kind.full_name()),
         }
     }
-}
-
-/// The message that a field declares by being a group. What is no `.proto` file's may have groups that
-/// lie elsewhere, or twice, and would be without end if they were written where they are used.
-fn group_of(field: &FieldDescriptor) -> Option<MessageDescriptor> {
-    let parent = field.parent_message();
-    let declares = |field: &FieldDescriptor| field.is_group().then(|| field.kind());
-    let kind = declares(field)?;
-    let group = kind.as_message()?;
-    let first = parent
-        .fields()
-        .find(|other| declares(other).as_ref() == Some(&kind))?;
-    (group.parent_message().as_ref() == Some(parent) && first == *field).then(|| group.clone())
 }
 
 /// The comment in front of something, with what stands apart from it.
