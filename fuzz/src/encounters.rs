@@ -7,7 +7,7 @@ use std::time::Duration;
 use _core::call::{Outbound, Waiter};
 use _core::metrics::Counters;
 use _core::net::client::ChannelOptions;
-use _core::wire::{Codec, Extras, Frame, OutgoingCall, Payload, Reads};
+use _core::wire::{Body, Codec, Extras, Frame, OutgoingCall, Payload, Reads};
 use bytes::{Bytes, BytesMut};
 use tokio::time::{sleep, timeout};
 
@@ -77,7 +77,7 @@ async fn be_served(peer: &Stranger, codec: &Arc<dyn Codec>, id: u64) {
         method: &name,
         id: (traits.largest_id > 0).then_some(id),
         timeout: None,
-        body: &body,
+        body: Body::from(&body),
         extras: &extras,
     };
     let head = codec.call_head(&call).expect("a call that can be sent");

@@ -14,7 +14,7 @@ use _core::wire::baidu_std::BaiduStdCodec;
 use _core::wire::hulu::HuluCodec;
 use _core::wire::indexed::{IndexedCodec, Layout, Reply};
 use _core::wire::sofa::SofaCodec;
-use _core::wire::{Codec, Extras, Payload, limits};
+use _core::wire::{Body, Codec, Extras, Payload, limits};
 use bytes::BytesMut;
 use tokio::time::{sleep, timeout};
 
@@ -120,15 +120,15 @@ impl Desk {
         match call.place.method {
             0 => {
                 call_back(link);
-                call.ticket.respond(Payload::default(), Extras::default());
+                call.ticket.respond(Body::default(), &Extras::NONE);
             }
             1 => {
-                call.ticket.respond(call.body, call.extras);
+                call.ticket.respond(&call.body, &call.extras);
             }
             2 => {
                 tokio::spawn(async move {
                     sleep(Duration::from_millis(50)).await;
-                    call.ticket.respond(call.body, Extras::default());
+                    call.ticket.respond(&call.body, &Extras::NONE);
                 });
             }
             // Given up.
@@ -151,7 +151,7 @@ fn call_back(link: &Arc<dyn Link>) {
 impl Session for Desk {
     fn handle(&self, link: &Arc<dyn Link>, event: Event, _: &mut Turn<'_>) {
         match event {
-            Event::Opened | Event::Credential(_) => {}
+            Event::Opened | Event::Credential(..) => {}
             Event::Call(call) => Self::run(link, call),
             Event::Closed(_) => link.finish(CloseReason::new(CloseKind::Closed, "all is said")),
         }

@@ -3,7 +3,7 @@
 use std::mem::discriminant;
 
 use _core::wire::compress::inflate;
-use _core::wire::{Codec, Frame, OutgoingReply, Reads, ReplyFrame, WireError};
+use _core::wire::{Body, Codec, Frame, OutgoingReply, Reads, ReplyFrame, WireError};
 use bytes::BytesMut;
 
 use crate::{byte, reads};
@@ -88,7 +88,7 @@ fn examine(codec: &dyn Codec, frame: Frame) {
 fn settle(codec: &dyn Codec, reply: &ReplyFrame) {
     let outgoing = OutgoingReply {
         id: reply.id,
-        outcome: reply.outcome.as_ref(),
+        outcome: reply.outcome.as_ref().map(Body::from),
         extras: &reply.extras,
     };
     let Ok(head) = codec.reply_head(&outgoing) else {
