@@ -68,10 +68,13 @@ def load_file() -> Callable[[str], ModuleType]:
     """Load a helper file of the tests, named by its path below tests/, as a module."""
 
     def load(path: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(Path(path).stem, TESTS / path)
+        name = f"loaded_{Path(path).stem}"
+        spec = importlib.util.spec_from_file_location(name, TESTS / path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
+        # Where dataclasses look for it.
+        sys.modules[name] = module
         spec.loader.exec_module(module)
         return module
 
