@@ -29,6 +29,54 @@ def wait_until(predicate, timeout=30):
     while not predicate():
         assert time.monotonic() < end, "the script waited in vain"
         time.sleep(0.005)
+
+
+def in_child(function):
+    # Runs it in a forked child; a failure or a hang of the child is one of ours.
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            function()
+            code = 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return pid
+
+
+def join(pid, timeout=10):
+    status = []
+
+    def ended():
+        status[:] = os.waitpid(pid, os.WNOHANG)
+        return status[0] == pid
+
+    try:
+        wait_until(ended, timeout)
+    except AssertionError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise AssertionError("the child hung")
+    return os.waitstatus_to_exitcode(status[1])
+
+
+def refused(function):
+    # How long it took until it was said that what is used was made before the fork.
+    started = time.monotonic()
+    try:
+        function()
+    except RuntimeError as error:
+        assert "before fork" in str(error), error
+    else:
+        raise AssertionError("not refused")
+    took = time.monotonic() - started
+    assert took < 0.5, took
+    return took
 """
 
 

@@ -34,31 +34,7 @@ def work(listener):
 
 
 def fork(listener):
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work(listener)
-            code = 0
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    return pid
-
-
-def join(pid, timeout=15):
-    end = time.monotonic() + timeout
-    while (status := os.waitpid(pid, os.WNOHANG)) == (0, 0):
-        if time.monotonic() > end:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise AssertionError("a worker hung")
-        time.sleep(0.005)
-    return os.waitstatus_to_exitcode(status[1])
+    return in_child(lambda: work(listener))
 
 
 with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
@@ -72,7 +48,7 @@ with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
                 workers.add(fork(listener))
                 time.sleep(0.2)
                 os.kill(pid, signal.SIGTERM)
-                assert join(pid) == 0
+                assert join(pid, 15) == 0
                 workers.remove(pid)
             say(*workers)
         elif line == "one\\n":
@@ -80,14 +56,14 @@ with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
             *going, staying = sorted(workers)
             for pid in going:
                 os.kill(pid, signal.SIGTERM)
-                assert join(pid) == 0
+                assert join(pid, 15) == 0
             workers = {staying}
             say(staying)
         else:
             break
     for pid in workers:
         os.kill(pid, signal.SIGTERM)
-    assert [join(pid) for pid in workers] == [0] * len(workers)
+    assert [join(pid, 15) for pid in workers] == [0] * len(workers)
 say("done")
 """
 
