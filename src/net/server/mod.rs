@@ -11,6 +11,7 @@ pub use bounds::Bounds;
 pub use drain::Cut;
 
 use bounds::Seats;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
