@@ -16,6 +16,7 @@ mod crowd;
 mod driver;
 mod lifecycle;
 mod loss;
+mod memory;
 mod outgoing;
 mod panics;
 mod reading;

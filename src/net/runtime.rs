@@ -10,6 +10,7 @@ use std::thread::{Builder, JoinHandle};
 use tokio::runtime::{Builder as RuntimeBuilder, Handle};
 
 use crate::net::driver::Driver;
+use crate::net::memory;
 
 /// A tokio runtime with a thread of its own, which knows no Python.
 ///
@@ -28,6 +29,7 @@ impl Runtime {
     /// # Errors
     /// The operating system refuses a thread or a poller.
     pub fn start() -> io::Result<Self> {
+        memory::keep_room();
         let runtime = RuntimeBuilder::new_current_thread()
             .enable_io()
             .enable_time()
