@@ -21,6 +21,7 @@ mod outgoing;
 mod panics;
 mod reading;
 mod replies;
+mod rope;
 mod runtime;
 pub mod server;
 mod socket;

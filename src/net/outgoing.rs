@@ -9,9 +9,8 @@ use std::io::{self, IoSlice};
 use std::mem;
 use std::sync::Arc;
 
-use bytes::{Buf as _, BytesMut};
-
 use crate::net::Stream;
+use crate::net::rope::Rope;
 
 /// Bytes that may wait for one peer to read them.
 pub(crate) const UNWRITTEN_BYTES: usize = 4 * 1024 * 1024;
@@ -19,9 +18,6 @@ pub(crate) const UNWRITTEN_BYTES: usize = 4 * 1024 * 1024;
 const WRITE_BYTES: usize = 256 * 1024;
 /// Bytes up to which frames are held back; more are written at once.
 const HELD_BYTES: usize = 64 * 1024;
-
-/// Room that an idle connection keeps for frames.
-const SPARE_BYTES: usize = 1024;
 
 /// What became of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +72,8 @@ pub(crate) struct Unsent {
 }
 
 impl Chunks<'_> {
-    fn len(&self) -> usize {
+    /// Bytes of it.
+    pub(crate) fn len(&self) -> usize {
         self.head.len() + self.body.len() + self.tail.len()
     }
 }
@@ -108,7 +105,7 @@ pub(crate) enum Left {
 pub(crate) struct Outgoing {
     /// `None` when the connection is gone.
     stream: Option<Arc<Stream>>,
-    waiting: BytesMut,
+    waiting: Rope,
     frames: VecDeque<Waiting>,
     coalesce: bool,
     finished: bool,
@@ -122,7 +119,7 @@ impl Outgoing {
     pub(crate) fn new(stream: Arc<Stream>, coalesce: bool) -> Self {
         Self {
             stream: Some(stream),
-            waiting: BytesMut::new(),
+            waiting: Rope::default(),
             frames: VecDeque::new(),
             coalesce,
             finished: false,
@@ -207,13 +204,7 @@ impl Outgoing {
     /// Adds a frame to what waits, of which the first bytes are written already.
     fn append(&mut self, parts: &[&[u8]; 3], written: usize, kind: Kind) {
         let len = parts.iter().map(|part| part.len()).sum::<usize>();
-        self.waiting.reserve(len - written);
-        let mut sent = written;
-        for part in parts {
-            self.waiting
-                .extend_from_slice(part.get(sent..).unwrap_or_default());
-            sent = sent.saturating_sub(part.len());
-        }
+        self.waiting.add(parts, written);
         self.frames.push_back(Waiting {
             left: len - written,
             begun: written > 0,
@@ -248,8 +239,8 @@ impl Outgoing {
             } else {
                 first.left
             };
-            let chunk = self.waiting.get(..most).unwrap_or(&self.waiting);
-            match stream.try_write(&[IoSlice::new(chunk)]) {
+            let write = |slices: &[IoSlice<'_>]| stream.try_write(slices);
+            match self.waiting.with_first(most, write) {
                 Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), total),
                 Ok(written) => {
                     total += written;
@@ -262,7 +253,6 @@ impl Outgoing {
                 Err(error) => return (Err(error), total),
             }
         }
-        self.spare();
         let left = match stream.try_flush(self.finished) {
             Ok(()) if self.finished => {
                 // It fails when the peer is gone already, which the reading will find.
@@ -274,15 +264,6 @@ impl Outgoing {
             Err(error) => Err(error),
         };
         (left, total)
-    }
-
-    /// Keeps a little room for the next batch, and no more than that.
-    fn spare(&mut self) {
-        if self.waiting.capacity() > SPARE_BYTES {
-            self.waiting = BytesMut::new();
-        } else {
-            self.waiting.clear();
-        }
     }
 
     fn forget(&mut self, mut written: usize) {
@@ -313,13 +294,13 @@ impl Outgoing {
     /// Takes back the calls of which nothing was written, and says which they are.
     pub(crate) fn take_back(&mut self) -> Vec<u64> {
         let mut taken = Vec::new();
-        let mut kept = BytesMut::new();
+        let mut kept = Rope::default();
         for frame in mem::take(&mut self.frames) {
-            let bytes = self.waiting.split_to(frame.left);
+            let bytes = self.waiting.take_piece(frame.left);
             match frame.kind {
                 Kind::Call(Some(call)) if !frame.begun => taken.push(call),
                 _ => {
-                    kept.extend_from_slice(&bytes);
+                    kept.add(&[&bytes], 0);
                     self.frames.push_back(frame);
                 }
             }
@@ -334,7 +315,7 @@ impl Outgoing {
             // A peer that is still there learns that this is the end and no loss.
             let _ = stream.try_flush(true);
         }
-        self.waiting = BytesMut::new();
+        self.waiting = Rope::default();
         let frames = mem::take(&mut self.frames);
         let replies = frames
             .iter()
