@@ -27,6 +27,7 @@ class Target(abuse_pb2.Target):
     def __init__(self, work_seconds: float) -> None:
         self.loops = loops_in(work_seconds)
         self.begun = self.late = 0
+        self.computed = 0.0
         self.open: set[object] = set()
 
     def echo(self, controller, request, done):
@@ -45,8 +46,10 @@ class Target(abuse_pb2.Target):
 
     def compute(self, controller):
         self.begun += 1
+        begun = time.thread_time()
         for _ in range(self.loops):
             pass
+        self.computed += time.thread_time() - begun
         self.late += controller.time_remaining() == 0
 
 
@@ -114,6 +117,7 @@ def obeyed(order: str, server: callmethod.Server, service: Target) -> dict[str, 
         "open": len(service.open),
         "begun": service.begun,
         "late": service.late,
+        "computed": service.computed,
     }
 
 

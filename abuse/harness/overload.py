@@ -45,6 +45,8 @@ class Overload:
 
     case: Case
     peak: float
+    slower: float
+    """How many times as long a handler took on the CPU as it did at the peak."""
     load: dict[str, Any]
     begun: int
     late: int
@@ -54,8 +56,8 @@ class Overload:
 
     @property
     def goodput(self) -> float:
-        """Answers in time, as a part of the peak."""
-        return float(self.load["in_time_per_s"] / self.peak)
+        """Answers in time, as a part of what the peak would be on the CPU as it was meanwhile."""
+        return float(self.load["in_time_per_s"] * self.slower / self.peak)
 
     @property
     def dead(self) -> float:
@@ -88,24 +90,45 @@ def overload(case: Case, target_place: Place, caller_place: Place) -> Overload:
 def overload_once(case: Case, target_place: Place, caller_place: Place) -> Overload:
     """Find the peak, then ask for more; the peak is looked at again afterwards."""
     with Target(target_place, f"--handlers={case.handlers}") as target:
-        load(target, caller_place, "--seconds=1")
-        before = load(target, caller_place, f"--seconds={PEAK_SECONDS}")
-        state = target.state()
-        rate = TIMES * before["in_time_per_s"]
-        words = [f"--rate={rate}", f"--deadline={case.deadline}", f"--seconds={case.seconds}"]
+
+        def loaded(*words: str) -> Part:
+            before = target.state()
+            came = load(target, caller_place, *words)
+            after = target.state()
+            return Part(
+                came, *(after[name] - before[name] for name in ("begun", "late", "computed"))
+            )
+
+        loaded("--seconds=1")
+        before = loaded(f"--seconds={PEAK_SECONDS}")
+        rate = TIMES * before.load["in_time_per_s"]
         cpu, others = target.cpu_seconds(), Others()
-        during = load(target, caller_place, *words)
-        share = others.share(target.cpu_seconds() - cpu + during["cpu_s"])
-        after_it = target.state()
-        after = load(target, caller_place, f"--seconds={PEAK_SECONDS}")
+        during = loaded(
+            f"--rate={rate}", f"--deadline={case.deadline}", f"--seconds={case.seconds}"
+        )
+        share = others.share(target.cpu_seconds() - cpu + during.load["cpu_s"])
+        after = loaded(f"--seconds={PEAK_SECONDS}")
+    peaks = (before, after)
+    of_one = sum(part.computed for part in peaks) / sum(part.begun for part in peaks)
     return Overload(
         case,
-        (before["in_time_per_s"] + after["in_time_per_s"]) / 2,
-        during,
-        after_it["begun"] - state["begun"],
-        after_it["late"] - state["late"],
+        sum(part.load["in_time_per_s"] for part in peaks) / len(peaks),
+        during.computed / during.begun / of_one,
+        during.load,
+        during.begun,
+        during.late,
         share,
     )
+
+
+@dataclass(frozen=True)
+class Part:
+    """A load, the handlers that ran for it, those of them whose caller had given up, their CPU."""
+
+    load: dict[str, Any]
+    begun: int
+    late: int
+    computed: float
 
 
 def load(target: Target, place: Place, *words: str) -> dict[str, Any]:
