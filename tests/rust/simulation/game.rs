@@ -217,9 +217,10 @@ impl<'a> Game<'a> {
         sleep(ENDED_WITHIN).await;
         faults.extend(self.faults());
         self.stage.journal.close();
-        let logged = self.stage.journal.take().unwrap_or_default();
-        for line in logged {
-            self.ledger.note(|| format!("was logged: {}", line.text));
+        while let Some(logged) = self.stage.journal.take() {
+            for line in logged {
+                self.ledger.note(|| format!("was logged: {}", line.text));
+            }
         }
         let story = self.ledger.story();
         Played { faults, story }
