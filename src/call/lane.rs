@@ -9,9 +9,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::thread;
 
-use crate::call::{Call, CloseReason, Event, Link, Processor, Session};
+use crate::call::{Before, Call, Event, Link, Processor, Session};
+
+pub use turn::{Hold, Turn};
+use turn::{Unharmed, Visit};
+
+mod turn;
 
 /// Events that wait in one lane at most before its reader must pause, where nobody else bounds
 /// them.
@@ -22,6 +26,10 @@ const LANE_BYTES: usize = 4 * 1024 * 1024;
 const SWEEP_EVENTS: usize = 256;
 /// Events of one lane that are run before another lane has its turn.
 const TURN_EVENTS: usize = 64;
+/// Bytes of requests after which that is so, too.
+const TURN_BYTES: usize = 64 * 1024;
+/// Events in one visit from which on a lane is a busy one.
+const BUSY_EVENTS: usize = 16;
 
 #[derive(Debug)]
 struct Mailbox {
@@ -44,6 +52,9 @@ struct Mailbox {
     exclusive: bool,
     /// The lane is in the processor's queue.
     queued: bool,
+    /// What it comes after: one whose last visit was a long one does not come anew when it ran out
+    /// of events in between.
+    before: Before,
     /// Who waits for room.
     reader: Option<Waker>,
     /// Who waits for the end.
@@ -129,6 +140,7 @@ impl Lane {
             running: 0,
             exclusive: false,
             queued: false,
+            before: Before::Nothing,
             reader: None,
             idler: None,
         };
@@ -175,7 +187,8 @@ impl Lane {
     pub fn resume(self: &Arc<Self>) {
         let mut mailbox = self.mailbox();
         mailbox.paused = false;
-        self.offer(mailbox);
+        let before = mailbox.before;
+        self.offer(mailbox, before);
     }
 
     /// Adds events of `link` to the end of the lane.
@@ -191,15 +204,16 @@ impl Lane {
         if mailbox.events.len() >= mailbox.sweep_at {
             mailbox.sweep();
         }
-        self.offer(mailbox);
+        let before = mailbox.before;
+        self.offer(mailbox, before);
     }
 
     /// Has a worker come if there is something to begin.
-    fn offer(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>) {
+    fn offer(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>, before: Before) {
         if mailbox.is_ready() && !mailbox.queued {
             mailbox.queued = true;
             drop(mailbox);
-            self.processor.enqueue(Arc::clone(self));
+            self.processor.enqueue(Arc::clone(self), before);
         }
     }
 
@@ -216,14 +230,24 @@ impl Lane {
 
     /// Runs events for one visit; called by the worker that was given the lane.
     pub fn run(self: &Arc<Self>) {
+        self.run_until(|| false);
+    }
+
+    /// The same; the visit also ends with an event after which `enough` says so.
+    pub fn run_until(self: &Arc<Self>, mut enough: impl FnMut() -> bool) {
         self.processor.begin();
-        let _visit = Visit(self);
+        let mut visit = Visit {
+            lane: self,
+            before: None,
+        };
         let mut mailbox = self.mailbox();
         mailbox.queued = false;
-        for _ in 0..TURN_EVENTS {
+        let mut taken = 0;
+        for ran in 1..=TURN_EVENTS {
             let Some((link, event)) = self.begin(mailbox) else {
                 break;
             };
+            taken += weight(&event).1;
             let mut turn = Turn {
                 lane: self,
                 over: false,
@@ -232,6 +256,15 @@ impl Lane {
             self.session.handle(&link, event, &mut turn);
             // The next one begins under the same lock.
             mailbox = turn.end();
+            let over = taken >= TURN_BYTES || enough();
+            visit.before = Some(if over || ran >= BUSY_EVENTS {
+                Before::More
+            } else {
+                Before::Nothing
+            });
+            if over {
+                break;
+            }
         }
     }
 
@@ -254,7 +287,7 @@ impl Lane {
             call.ticket.begin();
         }
         let reader = mailbox.wake_reader();
-        self.offer(mailbox);
+        self.offer(mailbox, Before::More);
         if let Some(reader) = reader {
             reader.wake();
         }
@@ -314,76 +347,6 @@ impl Lane {
     /// Whether nothing waits and nothing runs.
     pub fn is_idle(&self) -> bool {
         self.mailbox().is_idle()
-    }
-}
-
-/// A worker's visit to a lane. What it leaves behind, also when a session panics, is for another.
-struct Visit<'a>(&'a Arc<Lane>);
-
-impl Drop for Visit<'_> {
-    fn drop(&mut self) {
-        self.0.processor.end();
-        self.0.offer(self.0.mailbox());
-    }
-}
-
-/// Ends a connection whose session panics: nobody knows what that has left undone.
-struct Unharmed<'a>(&'a Arc<dyn Link>);
-
-impl Drop for Unharmed<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.abort(CloseReason::fault());
-        }
-    }
-}
-
-/// The turn of one event. It ends when this and all holds of it are dropped (so also when a session
-/// panics).
-#[derive(Debug)]
-pub struct Turn<'a> {
-    lane: &'a Arc<Lane>,
-    over: bool,
-}
-
-impl<'a> Turn<'a> {
-    fn end(mut self) -> MutexGuard<'a, Mailbox> {
-        self.over = true;
-        self.lane.processor.leave();
-        self.lane.end()
-    }
-
-    /// Lets the turn go on until the hold is dropped; the worker goes elsewhere.
-    pub fn hold(&mut self) -> Hold {
-        // One more that must end.
-        self.lane.mailbox().running += 1;
-        Hold {
-            lane: Some(Arc::clone(self.lane)),
-        }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        if !self.over {
-            self.lane.processor.leave();
-            // What may begin now is for the visit to offer.
-            drop(self.lane.end());
-        }
-    }
-}
-
-/// A turn that outlasts the worker's visit; ends when dropped, on any thread.
-#[derive(Debug)]
-pub struct Hold {
-    lane: Option<Arc<Lane>>,
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        if let Some(lane) = self.lane.take() {
-            lane.offer(lane.end());
-        }
     }
 }
 

@@ -6,10 +6,12 @@
 //! Then one more comes, which may take the lead; and if that happens again soon, the processor is
 //! crowded for a while, and a worker is woken for each lane.
 //!
+//! Who makes no progress for want of a CPU does not stand still: one more would want it, too, and
+//! the interpreter's lock besides. Only where that goes on for long does another one come.
+//!
 //! Not here: threads and the clock. Workers are whoever calls [`Processor::take`], and who keeps
 //! time calls [`Processor::tick`].
 
-use std::collections::VecDeque;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,8 +20,17 @@ use std::time::{Duration, Instant};
 
 use crate::call::Lane;
 
+pub use turns::Before;
+use turns::Turns;
+
+mod turns;
+
 /// How long a processor stays crowded after it was last seen that workers stood still.
 const CROWDED: Duration = Duration::from_millis(100);
+/// How long after that it is not asked again whether they lack a CPU, where it is crowded already.
+const SURE: Duration = Duration::from_millis(50);
+/// Ticks without progress after which one more comes although the CPUs are taken.
+const PATIENT_TICKS: u32 = 10;
 
 /// The queue of lanes that have something to run.
 #[derive(Debug, Default)]
@@ -34,7 +45,7 @@ pub struct Processor {
 
 #[derive(Debug, Default)]
 struct Queue {
-    lanes: VecDeque<Arc<Lane>>,
+    lanes: Turns,
     stopped: bool,
     /// The worker that looks at the queue without being woken.
     leader: Option<WorkerId>,
@@ -46,6 +57,8 @@ struct Queue {
     stood: Option<Instant>,
     /// How it stood at the last tick.
     seen: Progress,
+    /// For how many ticks nothing has moved while the CPUs were taken.
+    starved: u32,
 }
 
 /// How far workers have come.
@@ -82,7 +95,18 @@ impl Processor {
 
     /// Takes a lane with something to run, if there is one.
     pub fn take(&self) -> Option<Arc<Lane>> {
-        self.queue().lanes.pop_front()
+        self.take_turn().map(|(lane, _)| lane)
+    }
+
+    /// The same, with what the lane had to run before it came.
+    pub fn take_turn(&self) -> Option<(Arc<Lane>, Before)> {
+        self.queue().lanes.next()
+    }
+
+    /// Whether there is something to run.
+    #[must_use]
+    pub fn is_filled(&self) -> bool {
+        !self.queue().lanes.is_empty()
     }
 
     /// Waits until there is something to run, or nothing more will come.
@@ -143,9 +167,9 @@ impl Processor {
         self.filled.notify_all();
     }
 
-    pub(super) fn enqueue(&self, lane: Arc<Lane>) {
+    pub(super) fn enqueue(&self, lane: Arc<Lane>, before: Before) {
         let mut queue = self.queue();
-        queue.lanes.push_back(lane);
+        queue.lanes.push(lane, before);
         let (waker, led) = (queue.waker.take(), queue.leader.is_some());
         drop(queue);
         match waker {
@@ -170,6 +194,12 @@ impl Processor {
         self.left.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many events workers have left so far.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left.load(Ordering::Relaxed)
+    }
+
     /// Whether nothing waits and no leader is at work, so that ticks may cease.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
@@ -177,38 +207,74 @@ impl Processor {
         queue.lanes.is_empty() && (queue.leader.is_none() || queue.waker.is_some())
     }
 
-    /// Has more workers come if those who are at work made no progress since the last tick.
-    pub fn tick(&self, now: Instant) {
+    /// Has more workers come if those who are at work made no progress since the last tick, unless
+    /// `cpus_taken`: as many workers run, or could, as there are CPUs. Says whether there was
+    /// progress, or nobody is at work.
+    pub fn tick(&self, now: Instant, cpus_taken: impl FnOnce() -> bool) -> bool {
         let mut queue = self.queue();
         let progress = Progress {
-            left: self.left.load(Ordering::Relaxed),
+            left: self.left(),
             at_work: self.at_work.load(Ordering::Relaxed),
         };
         let earlier = mem::replace(&mut queue.seen, progress);
         // While nobody visits a lane, the leader moves bytes, which may take a while and never stops.
-        let stands = !queue.lanes.is_empty() && earlier == progress && progress.at_work > 0;
-        if queue.crowded && progress.still_at_work_since(earlier) > 1 {
-            // Each of them would hold up all others.
-            queue.stood = Some(now);
-        }
-        let since = |stood| now.saturating_duration_since(stood);
-        let lately = queue.stood.is_some_and(|stood| since(stood) < CROWDED);
-        if !stands {
-            queue.crowded &= lately;
-            return;
-        }
-        queue.stood = Some(now);
-        queue.crowded = lately;
-        queue.leader = None;
-        let wanted = if lately { queue.lanes.len() } else { 1 };
+        let moves = earlier != progress || progress.at_work == 0;
+        let wanted = queue.wanted(
+            now,
+            moves,
+            progress.still_at_work_since(earlier),
+            cpus_taken,
+        );
         drop(queue);
         for _ in 0..wanted {
             self.filled.notify_one();
         }
+        moves
     }
 }
 
 impl Queue {
+    /// How many more workers are to come where `held_up` of them have been at the same event since
+    /// the last tick.
+    fn wanted(
+        &mut self,
+        now: Instant,
+        moves: bool,
+        held_up: u64,
+        cpus_taken: impl FnOnce() -> bool,
+    ) -> usize {
+        let stands = !moves && !self.lanes.is_empty();
+        // Each of several that are held up would hold up all others.
+        let stays_crowded = self.crowded && held_up > 1;
+        let stood = self.stood;
+        let within = |time| stood.is_some_and(|stood| now.saturating_duration_since(stood) < time);
+        let lately = within(CROWDED);
+        let sure = self.crowded && within(SURE);
+        if !stands {
+            self.starved = 0;
+        }
+        if (stands || stays_crowded) && !sure {
+            if cpus_taken() {
+                self.crowded &= lately;
+                self.starved += u32::from(stands);
+                if self.starved < PATIENT_TICKS {
+                    return 0;
+                }
+                self.starved = 0;
+                self.leader = None;
+                return 1;
+            }
+            self.stood = Some(now);
+        }
+        if !stands {
+            self.crowded &= lately || stays_crowded;
+            return 0;
+        }
+        self.crowded = lately || stays_crowded;
+        self.leader = None;
+        if self.crowded { self.lanes.len() } else { 1 }
+    }
+
     fn give_up(&mut self, worker: WorkerId) {
         if self.leader == Some(worker) {
             self.leader = None;

@@ -22,7 +22,7 @@ const WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// Calls that wait at a channel with `service=` above which more are refused.
 const WAITING_CALLS: usize = 1024;
 
-/// The calls of one read.
+/// What one read brought.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
     /// When they came.
@@ -30,6 +30,8 @@ pub(super) struct Batch<'a> {
     lane: &'a Lane,
     /// What waited in the lane before; looked up when somebody asks.
     waiting: Option<(usize, usize)>,
+    /// All of them, and answers.
+    pub(super) frames: u64,
     /// Those that were let in.
     pub(super) calls: Vec<Event>,
 }
@@ -41,6 +43,7 @@ impl<'a> Batch<'a> {
             arrived: clock::now(),
             lane,
             waiting: None,
+            frames: 0,
             calls: Vec::with_capacity(expected),
         }
     }

@@ -10,7 +10,7 @@ use slab::Slab;
 use crate::call::{CloseKind, CloseReason, Deadlines, GOAWAY, Link as _, Reply, ReplyTo, Ticket};
 use crate::metrics::Counters;
 use crate::net::connection::{Connection, locked};
-use crate::net::cork::holds_back;
+use crate::net::cork::{self, holds_back};
 use crate::net::outgoing::{Accepted, Chunks, Kind, Outgoing, UNWRITTEN_BYTES};
 use crate::net::replies::{Kept, Made};
 use crate::net::terms::Role;
@@ -332,6 +332,9 @@ impl Connection {
         };
         let counters = &self.terms.counters;
         Counters::add(&counters.bytes_sent, written);
+        if matches!(accepted, Accepted::Written | Accepted::Waiting) {
+            cork::wrote(frame.len());
+        }
         match accepted {
             Accepted::Written => Counters::count(&counters.replies_sent),
             Accepted::Waiting => {

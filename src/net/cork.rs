@@ -8,8 +8,13 @@ use std::sync::{Mutex, Weak};
 
 use crate::net::connection::{Connection, locked};
 
+/// Bytes after which a thread has written enough for one turn.
+const ENOUGH_BYTES: usize = 64 * 1024;
+
 thread_local! {
     static HOLDS_BACK: Cell<bool> = const { Cell::new(false) };
+    /// Bytes of this thread that were not held back in this turn.
+    static WRITTEN: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Whether frames of this thread are held back.
@@ -21,6 +26,21 @@ pub(super) fn holds_back() -> bool {
 /// waits for anything.
 pub fn hold_back(holds: bool) {
     HOLDS_BACK.set(holds);
+}
+
+/// This thread has written `bytes` although it holds back: they were too many for that.
+pub(super) fn wrote(bytes: usize) {
+    WRITTEN.set(WRITTEN.get() + bytes);
+}
+
+/// Whether this thread has written so much since [`begin_turn`] that it is the turn of others.
+pub(super) fn wrote_enough() -> bool {
+    WRITTEN.get() >= ENOUGH_BYTES
+}
+
+/// What this thread has written so far counts no more.
+pub(super) fn begin_turn() {
+    WRITTEN.set(0);
 }
 
 /// Does `work`, whose frames are held back; somebody will flush them.

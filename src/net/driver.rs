@@ -5,6 +5,9 @@
 //! for it. The I/O thread stands by meanwhile. It ticks as long as something happens, and drives
 //! again when the guest has been away for a whole tick: its handler takes long.
 //!
+//! Where there is one CPU the two would only take it from each other: there the I/O thread leaves
+//! the driving to a guest that gets ahead with its calls, which sees to it between two of them.
+//!
 //! A runtime may be driven by one thread at a time. tokio sees to that, and hands it on when the
 //! one leaves and another waits; that costs a wake-up, so the I/O thread does not wait there.
 
@@ -18,17 +21,23 @@ use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::select;
 use tokio::sync::{Notify, SetOnce};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use crate::call::Processor;
 use crate::net::clock;
 use crate::net::connection::{Connection, locked};
 use crate::net::cork::Cork;
+use crate::net::staff::Staff;
 
 /// How often it is looked whether those at work make progress.
 const TICK: Duration = Duration::from_millis(1);
 /// Ticks in which nothing happened after which they cease until something does.
 const QUIET_TICKS: u32 = 50;
+/// Ticks that a guest may be away at a time: one, as a rule; and more where there is one CPU and it
+/// makes progress.
+const AWAY_TICKS: u32 = 1;
+const AWAY_BUSY_TICKS: u32 = 4;
 
 /// Who drives, and what the one who stands by looks after.
 #[derive(Debug)]
@@ -42,10 +51,14 @@ pub struct Driver {
     guest: AtomicBool,
     /// How often one has stopped doing so.
     outings: AtomicU64,
+    /// Frames that were read so far.
+    frames: AtomicU64,
     /// The I/O thread drives.
     attended: AtomicBool,
     /// Tells it to leave that to a guest.
     recall: Notify,
+    /// Held by it meanwhile.
+    seat: Mutex<()>,
     /// Tells it to drive at once.
     wanted: AtomicBool,
     /// Threads that wait for one answer each.
@@ -58,6 +71,7 @@ pub struct Driver {
     stirred: Notify,
     thread: OnceLock<Thread>,
     cork: Cork,
+    pub(super) staff: Staff,
     processors: Mutex<Vec<Weak<Processor>>>,
 }
 
@@ -71,8 +85,10 @@ impl Driver {
             closed: SetOnce::new(),
             guest: AtomicBool::new(false),
             outings: AtomicU64::new(0),
+            frames: AtomicU64::new(0),
             attended: AtomicBool::new(false),
             recall: Notify::new(),
+            seat: Mutex::default(),
             wanted: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             expected: AtomicUsize::new(0),
@@ -80,6 +96,7 @@ impl Driver {
             stirred: Notify::new(),
             thread: OnceLock::new(),
             cork: Cork::default(),
+            staff: Staff::default(),
             processors: Mutex::default(),
         })
     }
@@ -95,6 +112,16 @@ impl Driver {
         let mut processors = locked(&self.processors);
         processors.retain(|other| other.strong_count() > 0);
         processors.push(Arc::downgrade(processor));
+    }
+
+    /// Frames were read.
+    pub(super) fn count_frames(&self, frames: u64) {
+        self.frames.fetch_add(frames, Ordering::Relaxed);
+    }
+
+    /// How many were read so far.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
     }
 
     /// Writes what threads have held back.
@@ -122,6 +149,11 @@ impl Driver {
     /// Drives on the calling thread until `until` is ready. `None` when another guest drives
     /// already or the runtime is shut down.
     pub fn drive<F: Future>(&self, until: F) -> Option<F::Output> {
+        self.drive_once(false, until)
+    }
+
+    /// The same; `until` is only looked at once the I/O thread has left, if `seated`.
+    fn drive_once<F: Future>(&self, seated: bool, until: F) -> Option<F::Output> {
         let runtime = self.runtime.read().unwrap_or_else(PoisonError::into_inner);
         let runtime = runtime.as_ref()?;
         if self.guest.swap(true, Ordering::SeqCst) {
@@ -129,6 +161,9 @@ impl Driver {
         }
         if self.attended.load(Ordering::SeqCst) {
             self.recall.notify_one();
+            if seated {
+                drop(locked(&self.seat));
+            }
         }
         let output = runtime.block_on(async {
             select! {
@@ -141,6 +176,19 @@ impl Driver {
         self.outings.fetch_add(1, Ordering::SeqCst);
         self.stir();
         output
+    }
+
+    /// Reads what has come and writes what can be, on the calling thread, which has more to do; where
+    /// the I/O thread does so on a CPU of its own, it is left to it.
+    pub(super) fn look(&self) {
+        if self.staff.has_one_cpu() || !self.attended.load(Ordering::SeqCst) {
+            // The first time the poller is asked, the second one what came has been seen to.
+            let look = async {
+                yield_now().await;
+                yield_now().await;
+            };
+            self.drive_once(true, look);
+        }
     }
 
     /// The same, at most for `time`, on a thread that runs callbacks. Where there are workers, it
@@ -222,6 +270,7 @@ impl Driver {
     fn drive_until_recalled(&self) {
         let runtime = self.runtime.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = runtime.as_ref() {
+            let _seat = locked(&self.seat);
             self.attended.store(true, Ordering::SeqCst);
             runtime.block_on(self.recalled());
             self.attended.store(false, Ordering::SeqCst);
@@ -238,14 +287,14 @@ impl Driver {
                 () = &mut closed => return,
                 () = self.recall.notified() => {}
                 () = self.stirred.notified() => quiet = 0,
-                () = sleep(TICK), if !dozes => quiet = self.tick(quiet),
+                () = sleep(TICK), if !dozes => quiet = self.tick(quiet).0,
             }
         }
     }
 
     /// Looks after things while a guest drives; returns when nobody does.
     fn stand_by(&self) {
-        let (mut quiet, mut seen, mut away) = (0, 0, false);
+        let (mut quiet, mut seen, mut away) = (0, 0, 0);
         while self.closed.get().is_none() {
             if quiet >= QUIET_TICKS && self.doze(|| self.guest.load(Ordering::SeqCst)) {
                 thread::park();
@@ -253,31 +302,40 @@ impl Driver {
             } else {
                 thread::park_timeout(TICK);
             }
-            quiet = self.tick(quiet);
+            let (still_quiet, moves) = self.tick(quiet);
+            quiet = still_quiet;
             let outings = self.outings.load(Ordering::SeqCst);
             let drives = self.guest.load(Ordering::SeqCst);
             if self.wanted.swap(false, Ordering::SeqCst) && !drives {
                 return;
             }
             if outings != seen {
-                (quiet, away) = (0, false);
+                (quiet, away) = (0, 0);
             }
-            if !drives && away {
+            seen = outings;
+            let may_be_away = if moves && self.staff.has_one_cpu() {
+                AWAY_BUSY_TICKS
+            } else {
+                AWAY_TICKS
+            };
+            away = if drives { 0 } else { away + 1 };
+            if away > may_be_away {
                 return;
             }
-            (seen, away) = (outings, !drives);
         }
     }
 
-    /// Does what is to be done at each tick; how many quiet ones there were.
-    fn tick(&self, quiet: u32) -> u32 {
+    /// Does what is to be done at each tick; how many quiet ones there were, and whether all that
+    /// are at work make progress.
+    fn tick(&self, quiet: u32) -> (u32, bool) {
         let idle = self.is_quiet();
         self.cork.flush();
         let now = clock::now();
+        let mut moves = true;
         for processor in self.watched() {
-            processor.tick(now);
+            moves &= processor.tick(now, || self.staff.takes_all_cpus());
         }
-        if idle { quiet + 1 } else { 0 }
+        (if idle { quiet + 1 } else { 0 }, moves)
     }
 
     /// Lets ticks cease if nothing needs them; whoever makes that untrue finds `dozing` set.

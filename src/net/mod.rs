@@ -25,6 +25,7 @@ mod rope;
 mod runtime;
 pub mod server;
 mod socket;
+mod staff;
 mod stream;
 pub mod terms;
 mod timeouts;

@@ -13,6 +13,7 @@ use crate::metrics::Counters;
 use crate::net::Stream;
 use crate::net::admitting::Batch;
 use crate::net::connection::Connection;
+use crate::net::cork;
 use crate::net::terms::Role;
 use crate::net::tls;
 use crate::wire::tls::{is_hello, looks_like_tls};
@@ -22,6 +23,15 @@ use crate::wire::{Frame, Reads, WireError};
 const READ_BYTES: usize = 16 * 1024;
 /// Bytes that are read of one connection before others have their turn, should they never end.
 const TURN_BYTES: usize = 16 * 1024;
+/// Frames that are cut off before that: what takes time is them, where they are small.
+const TURN_FRAMES: usize = 64;
+
+/// Whether there may be more frames in the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Frames,
+    Nothing,
+}
 
 impl Connection {
     /// What the peer's frames can be. Where the peer said that it serves, answers come too.
@@ -55,21 +65,28 @@ impl Connection {
             // As many as came the last time.
             let mut batch = Batch::new(lane, usual);
             let cut = self.cut(&mut buffer, lane, link, &mut batch).await;
+            self.terms.driver.count_frames(batch.frames);
             let cut = self.unless_tls(cut, &buffer);
             usual = batch.calls.len();
+            if batch.frames > usual as u64 && !cork::holds_back() {
+                self.uncork();
+            }
             Counters::add(&self.terms.counters.calls_received, usual);
             lane.push(link, batch.calls);
-            cut?;
+            let left = cut?;
             if buffer.is_empty() {
                 // An idle connection keeps no buffer.
                 buffer = BytesMut::new();
             }
             std::future::poll_fn(|context| lane.poll_room(context)).await;
             self.until_read().await;
-            if turn >= TURN_BYTES {
+            if turn >= TURN_BYTES || left == Left::Frames {
                 // A socket that always has more would keep this task, and this thread, to itself.
                 yield_now().await;
                 turn = 0;
+            }
+            if left == Left::Frames {
+                continue;
             }
             if !buffer.is_empty() {
                 self.await_rest(buffer.len());
@@ -104,14 +121,14 @@ impl Connection {
     }
 
     /// What became of the first bytes of a peer, unless it is that they are TLS.
-    fn unless_tls(
+    fn unless_tls<T>(
         &self,
-        became: Result<(), CloseReason>,
+        became: Result<T, CloseReason>,
         buffer: &[u8],
-    ) -> Result<(), CloseReason> {
+    ) -> Result<T, CloseReason> {
         let is_tls = match became {
             // It could be a frame of which more is to come, and would be one that is like no other.
-            Ok(()) => is_hello(buffer),
+            Ok(_) => is_hello(buffer),
             Err(_) => looks_like_tls(buffer),
         };
         if !is_tls || self.was_heard() || self.tls.is_some() {
@@ -142,19 +159,20 @@ impl Connection {
         }
     }
 
-    /// Cuts the complete frames off `buffer`; those before a bad one count.
+    /// Cuts complete frames off `buffer`, as many as make a turn; those before a bad one count.
     async fn cut(
         self: &Arc<Self>,
         buffer: &mut BytesMut,
         lane: &Arc<Lane>,
         link: &Arc<dyn Link>,
         batch: &mut Batch<'_>,
-    ) -> Result<(), CloseReason> {
-        loop {
+    ) -> Result<Left, CloseReason> {
+        for _ in 0..TURN_FRAMES {
             let decoded = self.terms.codec.decode(self.reads(), buffer);
             let Some(frame) = decoded.map_err(rejected)? else {
-                return Ok(());
+                return Ok(Left::Nothing);
             };
+            batch.frames += 1;
             let first = !self.heard.swap(true, Ordering::Relaxed);
             match frame {
                 _ if self.is_turned_away() => {}
@@ -177,12 +195,19 @@ impl Connection {
                         self.turn_away(call.id, status);
                         continue;
                     }
-                    if let Some(admitted) = self.admit(call, registry, batch)? {
+                    // Refusals of one read leave in one write.
+                    let admitted = cork::holding_back(|| self.admit(call, registry, batch))?;
+                    if let Some(admitted) = admitted {
                         batch.calls.push(Event::Call(admitted));
                     }
                 }
             }
         }
+        Ok(if buffer.is_empty() {
+            Left::Nothing
+        } else {
+            Left::Frames
+        })
     }
 }
 

@@ -36,12 +36,14 @@ impl Workers {
     /// Runs what there is to run until `stop` was called and nothing is left.
     fn run(&self, py: Python<'_>) {
         let mut worker = self.crew.worker();
-        while let Some(lane) = worker.take().or_else(|| py.detach(|| worker.wait())) {
-            enter::gate(py);
-            if catch_unwind(AssertUnwindSafe(|| lane.run())).is_err() {
-                Counters::count(&self.counters.panics);
-                let text = "panic in a handler's thread; please report it".to_owned();
-                self.process.get().journal.write(Level::Error, text);
+        while py.detach(|| worker.wait()) {
+            while let Some(lane) = worker.take() {
+                enter::gate(py);
+                if catch_unwind(AssertUnwindSafe(|| worker.visit(&lane))).is_err() {
+                    Counters::count(&self.counters.panics);
+                    let text = "panic in a handler's thread; please report it".to_owned();
+                    self.process.get().journal.write(Level::Error, text);
+                }
             }
         }
     }

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from testing_pb2 import Number, Numbers, Numbers_Stub
+from callmethod import Indexed
+from testing_pb2 import Blob, Number, Numbers, Numbers_Stub
 
 
 class Watch(Numbers):
@@ -185,3 +186,38 @@ def test_the_service_of_a_channel_keeps_the_order(
     wait_until(lambda: service.count() == 300)
     assert list(service.values.values()) == [list(range(300))]
     assert service.most == 1
+
+
+class Large(Numbers):
+    """Answers with much, and notes who came when."""
+
+    def __init__(self):
+        self.order = []
+        self.gate = threading.Event()
+
+    def push(self, rpc_controller, request, done):
+        self.order.append("small")
+        done(request)
+
+    def blob(self, rpc_controller, request, done):
+        self.order.append("large")
+        self.gate.wait(10)
+        done(Blob(data=bytes(200_000)))
+
+
+def test_others_have_their_turn_between_large_answers(
+    server_factory, raw_socket, frame, wait_until
+):
+    service = Large()
+    server = server_factory(service, max_workers=1, protocols=[Indexed(reply="in_order")])
+    one, other = raw_socket(server.address), raw_socket(server.address)
+    small, large = frame(0, Number(value=1)), frame(4, Blob())
+    other.sendall(small)
+    assert other.recv(100)  # served from now on
+    one.sendall(large * 5)
+    wait_until(lambda: service.order == ["small", "large"])
+    other.sendall(small)
+    wait_until(lambda: server.stats()["calls_queued"] == 5)
+    service.gate.set()
+    wait_until(lambda: len(service.order) == 7)
+    assert service.order == ["small", "large", "small", *["large"] * 4]

@@ -318,6 +318,51 @@ fn a_busy_lane_yields_to_the_others() {
 }
 
 #[test]
+fn a_busy_lane_that_ran_out_goes_behind_others_still() {
+    let (processor, _notes, lane) = wide_lane();
+    for (events, before) in [
+        (BUSY_EVENTS - 1, Before::Nothing),
+        (BUSY_EVENTS, Before::More),
+        (1, Before::Nothing),
+    ] {
+        push(&lane, (0..events).map(|_| 1));
+        while !lane.is_idle() {
+            next(&processor).unwrap().run();
+        }
+        // What a wide lane leaves in the queue while it is visited may find nothing.
+        while let Some(lane) = processor.take() {
+            lane.run();
+        }
+        push(&lane, [1]);
+        let (lane, found) = processor.take_turn().unwrap();
+        assert_eq!(found, before, "after {events} events");
+        lane.run();
+    }
+}
+
+#[test]
+fn a_visit_ends_after_many_bytes() {
+    static HALF: [u8; TURN_BYTES / 2] = [0; TURN_BYTES / 2];
+    let (processor, notes, lane) = lane();
+    push_events(&lane, (1..=3).map(|method| call_with(method, &HALF)));
+    next(&processor).unwrap().run();
+    assert_eq!(notes.called(), [1, 2]);
+    next(&processor).unwrap().run();
+    assert_eq!(notes.called(), [1, 2, 3]);
+}
+
+#[test]
+fn a_visit_ends_with_an_event_that_was_enough() {
+    let (processor, notes, lane) = lane();
+    push(&lane, [1, 2, 3]);
+    let enough = || notes.called().len() == 2;
+    next(&processor).unwrap().run_until(enough);
+    assert_eq!(notes.called(), [1, 2]);
+    next(&processor).unwrap().run_until(enough);
+    assert_eq!(notes.called(), [1, 2, 3]);
+}
+
+#[test]
 fn a_hold_keeps_the_rest_back_until_it_is_dropped() {
     let (processor, notes, lane) = lane();
     push(&lane, [HOLD, 1]);

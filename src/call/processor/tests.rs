@@ -35,13 +35,23 @@ impl Bench {
         }
     }
 
+    fn lane(&self) -> Arc<Lane> {
+        Lane::new(Arc::new(Nothing), Arc::clone(&self.processor))
+    }
+
     fn fill(&self) {
-        let lane = Lane::new(Arc::new(Nothing), Arc::clone(&self.processor));
-        self.processor.enqueue(lane);
+        self.processor.enqueue(self.lane(), Before::Nothing);
     }
 
     fn tick(&self, ms: u64) {
-        self.processor.tick(self.start + Duration::from_millis(ms));
+        self.processor
+            .tick(self.start + Duration::from_millis(ms), || false);
+    }
+
+    /// The same where those at work have no CPU to be had.
+    fn tick_starved(&self, ms: u64) {
+        self.processor
+            .tick(self.start + Duration::from_millis(ms), || true);
     }
 
     /// Threads that rest until there is something, each of which says so once.
@@ -204,6 +214,59 @@ fn nobody_else_comes_while_the_leader_is_at_no_handler() {
     bench.tick(20);
     bench.tick(21);
     assert_eq!(heard.recv_timeout(PATIENCE), Ok(Woken::Filled));
+}
+
+#[test]
+fn for_want_of_a_cpu_nobody_else_comes_before_long() {
+    let bench = Bench::new();
+    assert!(bench.processor.lead(ANN));
+    bench.processor.begin();
+    let heard = bench.resting(1);
+    thread::sleep(Duration::from_millis(50));
+    bench.fill();
+    for ms in 0..u64::from(PATIENT_TICKS) {
+        bench.tick_starved(ms);
+    }
+    assert!(!bench.processor.lead(BOB));
+    heard.recv_timeout(Duration::from_millis(50)).unwrap_err();
+    bench.tick_starved(u64::from(PATIENT_TICKS));
+    assert_eq!(heard.recv_timeout(PATIENCE), Ok(Woken::Filled));
+    bench.fill();
+    assert!(bench.processor.lead(BOB), "one more came, and no crowd");
+}
+
+#[test]
+fn a_crowd_ends_though_several_are_held_up_where_the_cpus_are_taken() {
+    let bench = Bench::new();
+    bench.processor.begin();
+    bench.fill();
+    for ms in 0..3 {
+        bench.tick(ms);
+    }
+    bench.processor.begin();
+    let ends = 102;
+    for ms in 3..ends {
+        bench.processor.leave();
+        bench.processor.begin();
+        bench.tick_starved(ms);
+        assert!(!bench.processor.lead(ANN), "still crowded at {ms} ms");
+    }
+    bench.tick_starved(ends);
+    assert!(bench.processor.lead(ANN));
+}
+
+#[test]
+fn who_had_nothing_goes_first_and_who_has_more_is_not_forgotten() {
+    let bench = Bench::new();
+    let busy = bench.lane();
+    bench.processor.enqueue(Arc::clone(&busy), Before::More);
+    for _ in 0..20 {
+        bench.fill();
+    }
+    let mut order = (0..21).map(|_| bench.processor.take().unwrap());
+    assert_eq!(order.position(|lane| Arc::ptr_eq(&lane, &busy)), Some(8));
+    assert_eq!(order.count(), 12);
+    assert!(bench.processor.take().is_none());
 }
 
 #[test]

@@ -107,8 +107,10 @@ impl House {
             let crew = Arc::clone(&crew);
             thread::spawn(move || {
                 let mut worker = crew.worker();
-                while let Some(lane) = worker.take().or_else(|| worker.wait()) {
-                    lane.run();
+                while worker.wait() {
+                    while let Some(lane) = worker.take() {
+                        lane.run();
+                    }
                 }
             })
         };
