@@ -187,8 +187,7 @@ impl Lane {
     pub fn resume(self: &Arc<Self>) {
         let mut mailbox = self.mailbox();
         mailbox.paused = false;
-        let before = mailbox.before;
-        self.offer(mailbox, before);
+        self.offer(mailbox);
     }
 
     /// Adds events of `link` to the end of the lane.
@@ -204,12 +203,21 @@ impl Lane {
         if mailbox.events.len() >= mailbox.sweep_at {
             mailbox.sweep();
         }
-        let before = mailbox.before;
-        self.offer(mailbox, before);
+        self.offer(mailbox);
     }
 
     /// Has a worker come if there is something to begin.
-    fn offer(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>, before: Before) {
+    fn offer(self: &Arc<Self>, mailbox: MutexGuard<'_, Mailbox>) {
+        let before = mailbox.before;
+        self.enqueue(mailbox, before);
+    }
+
+    /// The same for what a visit leaves to the next one.
+    fn offer_rest(self: &Arc<Self>, mailbox: MutexGuard<'_, Mailbox>) {
+        self.enqueue(mailbox, Before::More);
+    }
+
+    fn enqueue(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>, before: Before) {
         if mailbox.is_ready() && !mailbox.queued {
             mailbox.queued = true;
             drop(mailbox);
@@ -287,7 +295,7 @@ impl Lane {
             call.ticket.begin();
         }
         let reader = mailbox.wake_reader();
-        self.offer(mailbox, Before::More);
+        self.offer_rest(mailbox);
         if let Some(reader) = reader {
             reader.wake();
         }

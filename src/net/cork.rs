@@ -28,7 +28,7 @@ pub fn hold_back(holds: bool) {
     HOLDS_BACK.set(holds);
 }
 
-/// This thread has written `bytes` although it holds back: they were too many for that.
+/// This thread has written `bytes` at once; where it holds back, they were too many for that.
 pub(super) fn wrote(bytes: usize) {
     WRITTEN.set(WRITTEN.get() + bytes);
 }

@@ -86,11 +86,12 @@ impl Rope {
 
     /// Takes out what is left of the first piece, of which that is `len` bytes.
     pub(super) fn take_piece(&mut self, len: usize) -> BytesMut {
-        let piece = match self.blocks.front() {
-            Some(first) => BytesMut::from(first.get(..len).unwrap_or(first)),
+        let piece = match self.blocks.front_mut() {
+            Some(first) => first.split_to(len.min(first.len())),
             None => BytesMut::new(),
         };
-        self.advance(len);
+        self.len -= piece.len();
+        self.advance(0);
         piece
     }
 
@@ -169,6 +170,20 @@ mod tests {
         assert_eq!(capacity(&rope), 10 * 100_000);
         rope.advance(10 * 100_000);
         assert_eq!(capacity(&rope), 0);
+    }
+
+    #[test]
+    fn pieces_are_taken_out_as_they_were_added() {
+        let (mut rope, sizes) = (Rope::default(), [10, BLOCK_BYTES, 3, 4, 3 * BLOCK_BYTES, 5]);
+        for (byte, &size) in (1..).zip(&sizes) {
+            rope.add(&[&vec![byte; size]], 0);
+        }
+        rope.advance(4);
+        for (byte, &size) in (1..).zip(&sizes) {
+            let left = if byte == 1 { size - 4 } else { size };
+            assert_eq!(rope.take_piece(left), vec![byte; left]);
+        }
+        assert!(rope.is_empty() && rope.take_piece(1).is_empty());
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl Drop for Visit<'_> {
         self.lane.processor.end();
         let mut mailbox = self.lane.mailbox();
         mailbox.before = self.before.unwrap_or(mailbox.before);
-        self.lane.offer(mailbox, Before::More);
+        self.lane.offer_rest(mailbox);
     }
 }
 
@@ -77,9 +77,7 @@ pub struct Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(lane) = self.lane.take() {
-            let mailbox = lane.end();
-            let before = mailbox.before;
-            lane.offer(mailbox, before);
+            lane.offer(lane.end());
         }
     }
 }
