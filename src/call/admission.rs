@@ -1,7 +1,7 @@
 //! Who may come in: how many calls a server runs at once, in all and of each method.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::call::Place;
@@ -33,6 +33,8 @@ fn has_its_share(own: usize, taken: usize, most: usize) -> bool {
 pub struct Held {
     /// Calls of it that wait for a worker.
     pub waiting: usize,
+    /// Connections that take turns.
+    pub lanes: usize,
     /// Calls of it that have not ended, those that wait included.
     pub open: usize,
 }
@@ -83,6 +85,8 @@ pub struct Permit {
     /// None for calls of a wire on which none can be refused: they only wait.
     place: Option<Place>,
     since: Since,
+    /// The call waits for an event loop.
+    again: AtomicBool,
 }
 
 impl Permit {
@@ -91,13 +95,18 @@ impl Permit {
         self.door.pace.observe(waited, self.since);
     }
 
-    /// The call waits again, for something else than a worker.
-    pub(super) fn wait(&self) {
+    /// The call waits again: for an event loop.
+    pub(super) fn wait_again(&self) {
+        self.again.store(true, Ordering::Relaxed);
+        self.door.again.fetch_add(1, Ordering::Relaxed);
         self.door.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The call waits no longer: it begins, or has ended before that.
     pub(super) fn begin(&self) {
+        if self.again.swap(false, Ordering::Relaxed) {
+            self.door.again.fetch_sub(1, Ordering::Relaxed);
+        }
         self.door.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -118,6 +127,8 @@ pub struct Admission {
     methods: Vec<Vec<Option<Room>>>,
     /// Calls that have not begun.
     waiting: AtomicUsize,
+    /// Those of them that wait for an event loop.
+    again: AtomicUsize,
     pace: Pace,
 }
 
@@ -134,6 +145,7 @@ impl Admission {
                 .map(|service| service.into_iter().map(room).collect())
                 .collect(),
             waiting: AtomicUsize::new(0),
+            again: AtomicUsize::new(0),
             pace: Pace::default(),
         }
     }
@@ -178,7 +190,7 @@ impl Admission {
         } else {
             Held::default()
         };
-        self.queue_up(waiting, held.waiting, patience)?;
+        self.queue_up(waiting, held, patience)?;
         let runs = |what: &str, most: usize| {
             full(format!(
                 "{what} runs {most} calls at once, its max_concurrency"
@@ -205,9 +217,10 @@ impl Admission {
     fn queue_up(
         &self,
         waiting: usize,
-        own: usize,
+        held: Held,
         patience: Option<Duration>,
     ) -> Result<(), Status> {
+        let own = held.waiting;
         let most = self.limits.queued;
         if has_its_share(own, waiting, most) {
             let text = format!("{waiting} calls wait already, and max_queued_calls is {most}");
@@ -220,7 +233,9 @@ impl Admission {
         // To be run, and to be answered, takes time as well.
         let longest = self.limits.queue_time;
         let longest = patience.map_or(longest, |patience| longest.min(patience / 2));
-        match self.pace.too_long(waiting, own, longest) {
+        let again = self.again.load(Ordering::Relaxed);
+        let ahead = waiting.max(own * held.lanes + again) + again / 2;
+        match self.pace.too_long(ahead, own, longest) {
             None => Ok(()),
             Some(wait) => {
                 let wait = wait.as_millis();
@@ -236,6 +251,7 @@ impl Admission {
             since: self.pace.begin(own),
             door: Arc::clone(self),
             place,
+            again: AtomicBool::new(false),
         }
     }
 

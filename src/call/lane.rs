@@ -336,6 +336,11 @@ impl Lane {
         calls
     }
 
+    /// How many lanes wait for a turn beside it.
+    pub fn neighbours(&self) -> usize {
+        self.processor.lanes()
+    }
+
     /// How many calls wait.
     pub fn queued_calls(&self) -> usize {
         self.mailbox().calls

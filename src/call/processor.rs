@@ -103,6 +103,12 @@ impl Processor {
         self.queue().lanes.next()
     }
 
+    /// How many lanes wait for their turn.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.queue().lanes.len()
+    }
+
     /// Whether there is something to run.
     #[must_use]
     pub fn is_filled(&self) -> bool {

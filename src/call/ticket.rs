@@ -178,7 +178,7 @@ impl Ticket {
             return;
         };
         // Before that can be seen: whoever ends the call from then on takes it back.
-        permit.wait();
+        permit.wait_again();
         if self.state.fetch_and(!BEGUN, Ordering::AcqRel) & ENDED != 0 {
             self.becomes(BEGUN);
             permit.begin();

@@ -228,6 +228,7 @@ impl Connection {
         }
         let held = || Held {
             waiting: batch.waiting(),
+            lanes: batch.lane.neighbours(),
             open: self.answering.open_calls(),
         };
         let permit = admission

@@ -53,7 +53,7 @@ impl<'a> Turn<'a> {
         // One more that must end.
         self.lane.mailbox().running += 1;
         Hold {
-            lane: Some(Arc::clone(self.lane)),
+            lane: Arc::clone(self.lane),
         }
     }
 }
@@ -71,13 +71,11 @@ impl Drop for Turn<'_> {
 /// A turn that outlasts the worker's visit; ends when dropped, on any thread.
 #[derive(Debug)]
 pub struct Hold {
-    lane: Option<Arc<Lane>>,
+    lane: Arc<Lane>,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some(lane) = self.lane.take() {
-            lane.offer(lane.end());
-        }
+        self.lane.offer(self.lane.end());
     }
 }
