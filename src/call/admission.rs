@@ -33,10 +33,10 @@ fn has_its_share(own: usize, taken: usize, most: usize) -> bool {
 pub struct Held {
     /// Calls of it that wait for a worker.
     pub waiting: usize,
-    /// Connections that take turns.
-    pub lanes: usize,
     /// Calls of it that have not ended, those that wait included.
     pub open: usize,
+    /// Connections whose calls wait, of which each has a turn before it has another one.
+    pub lanes: usize,
 }
 
 /// A number of calls and its bound.
@@ -213,16 +213,15 @@ impl Admission {
         Ok(self.wait_at(Some(place), held.waiting))
     }
 
-    /// Whether a call may wait where so many do, `own` of its connection.
+    /// Whether a call may wait where so many do, beside what its connection has.
     fn queue_up(
         &self,
         waiting: usize,
         held: Held,
         patience: Option<Duration>,
     ) -> Result<(), Status> {
-        let own = held.waiting;
         let most = self.limits.queued;
-        if has_its_share(own, waiting, most) {
+        if has_its_share(held.waiting, waiting, most) {
             let text = format!("{waiting} calls wait already, and max_queued_calls is {most}");
             return Err(full(text));
         }
@@ -233,9 +232,10 @@ impl Admission {
         // To be run, and to be answered, takes time as well.
         let longest = self.limits.queue_time;
         let longest = patience.map_or(longest, |patience| longest.min(patience / 2));
-        let again = self.again.load(Ordering::Relaxed);
-        let ahead = waiting.max(own * held.lanes + again) + again / 2;
-        match self.pace.too_long(ahead, own, longest) {
+        match self
+            .pace
+            .too_long(self.ahead(waiting, held), held.waiting, longest)
+        {
             None => Ok(()),
             Some(wait) => {
                 let wait = wait.as_millis();
@@ -243,6 +243,16 @@ impl Admission {
                 Err(full(text))
             }
         }
+    }
+
+    /// How many calls are run before one that comes now.
+    fn ahead(&self, waiting: usize, held: Held) -> usize {
+        let again = self.again.load(Ordering::Relaxed);
+        // Later calls on shorter lines have their turns before the last one of a long line does.
+        let turns = held.waiting.saturating_mul(held.lanes);
+        // A coroutine that awaits comes back to its loop when all others have had their turn: by
+        // then, half as much time again must be left as where a call begins and ends at once.
+        waiting.max(turns.saturating_add(again)) + again / 2
     }
 
     fn wait_at(self: &Arc<Self>, place: Option<Place>, own: usize) -> Permit {

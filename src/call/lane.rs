@@ -336,9 +336,9 @@ impl Lane {
         calls
     }
 
-    /// How many lanes wait for a turn beside it.
-    pub fn neighbours(&self) -> usize {
-        self.processor.lanes()
+    /// How many lanes wait for a turn, this one among them if it does.
+    pub fn lanes_waiting(&self) -> usize {
+        self.processor.lanes_waiting()
     }
 
     /// How many calls wait.

@@ -105,7 +105,7 @@ impl Processor {
 
     /// How many lanes wait for their turn.
     #[must_use]
-    pub fn lanes(&self) -> usize {
+    pub fn lanes_waiting(&self) -> usize {
         self.queue().lanes.len()
     }
 

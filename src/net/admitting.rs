@@ -228,8 +228,8 @@ impl Connection {
         }
         let held = || Held {
             waiting: batch.waiting(),
-            lanes: batch.lane.neighbours(),
             open: self.answering.open_calls(),
+            lanes: batch.lane.lanes_waiting(),
         };
         let permit = admission
             .map(|door| door.enter(place, timeout, held))

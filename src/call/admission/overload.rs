@@ -10,8 +10,8 @@ const PLACE: Place = Place {
 };
 /// Microseconds that a call is run for.
 const COST: u64 = 200;
-/// Calls of a connection that are run before others have their turn.
-const TURN: usize = 64;
+/// Calls of a connection that are run before others have their turn: slow ones.
+const TURN: usize = 2;
 
 /// A connection's calls that wait: when each came, and its permit.
 type Line = VecDeque<(u64, Permit)>;
@@ -75,6 +75,7 @@ impl House {
             return;
         }
         self.read_at = self.now + self.read_every;
+        let lanes = self.lines.iter().filter(|line| !line.is_empty()).count();
         for place in 0..self.callers.len() {
             let caller = self.callers[place];
             while self.next[place] <= self.now {
@@ -82,6 +83,7 @@ impl House {
                 let waiting = self.lines[place].len();
                 let held = || Held {
                     waiting,
+                    lanes,
                     open: waiting,
                 };
                 let patience = Some(Duration::from_micros(caller.patience));
@@ -174,9 +176,8 @@ fn four_times_the_calls_leave_it_as_useful_as_it_was() {
                 );
                 assert!(sum(|fate| fate.answered) * COST > TIME * 95 / 100, "{what}");
                 assert!(sum(|fate| fate.late) * COST < TIME / 100, "{what}");
-                // Connections take turns by many calls, so that some wait longer than was thought.
                 let all = 4 * TIME / COST;
-                assert!(sum(|fate| fate.expired) < all / 20, "{what}");
+                assert!(sum(|fate| fate.expired) < all / 50, "{what}");
             }
         }
     }
@@ -218,4 +219,46 @@ fn a_crowd_that_can_be_served_is() {
         (0, 0, 0),
         "{fate:?}"
     );
+}
+
+#[test]
+fn coroutines_that_await_end_in_time() {
+    const TIME: u64 = 4_000_000;
+    const PATIENCE: u64 = 100_070;
+    let house = House::new(&[], 0);
+    let mut fate = Fate::default();
+    // Those that a loop comes to, in this order: when each came, and whether it has begun.
+    let mut ready = VecDeque::new();
+    let (mut now, mut next) = (0, 0);
+    while now < TIME {
+        while next <= now {
+            next += COST / 4;
+            let patience = Some(Duration::from_micros(PATIENCE));
+            if let Ok(permit) = house.door.enter(PLACE, patience, Held::default) {
+                permit.begin();
+                permit.wait_again();
+                ready.push_back((now, permit, false));
+            }
+        }
+        match ready.pop_front() {
+            None => now = next,
+            Some((came, permit, true)) => {
+                permit.leave();
+                let ended = if now - came <= PATIENCE {
+                    &mut fate.answered
+                } else {
+                    &mut fate.late
+                };
+                *ended += 1;
+            }
+            Some((came, permit, false)) => {
+                permit.begin();
+                permit.taken_up(Duration::from_micros(now - came));
+                now += COST;
+                ready.push_back((came, permit, true));
+            }
+        }
+    }
+    assert!(fate.answered * COST > TIME * 95 / 100, "{fate:?}");
+    assert!(fate.late * COST < TIME / 100, "{fate:?}");
 }

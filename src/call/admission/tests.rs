@@ -89,6 +89,7 @@ fn crowded() -> (Arc<Admission>, Vec<Permit>) {
 fn much() -> Held {
     Held {
         waiting: 100,
+        lanes: 1,
         open: 100,
     }
 }
@@ -136,6 +137,7 @@ fn taken_by_one(door: &Arc<Admission>, others: usize, begin: bool) -> usize {
     }
     while let Ok(permit) = door.enter(at(0, 0), None, || Held {
         waiting: own,
+        lanes: 1,
         open: own,
     }) {
         own += 1;
