@@ -27,6 +27,8 @@ PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 BENCH_ARGS ?=
 # Passed on: make bench-parts PARTS_ARGS="--bench codec"
 PARTS_ARGS ?=
+# Passed on: make bench-profile PROFILE_ARGS="--repetitions 1"
+PROFILE_ARGS ?=
 # Passed on: make abuse ABUSE_ARGS="--only storms,overload"
 ABUSE_ARGS ?=
 # How long the soak takes.
@@ -122,11 +124,13 @@ soak: .venv-abuse/.ready ## ten minutes of calls and faults, for what grows (SOA
 	.venv-abuse/bin/python abuse/soak.py --seconds $(SOAK_SECONDS)
 
 ##@ Measure
-.PHONY: bench bench-quick bench-parts
+.PHONY: bench bench-quick bench-profile bench-parts
 bench: .venv-bench/.ready ## all peers, five times over; writes benchmarks/results/ (BENCH_ARGS=)
 	.venv-bench/bin/python benchmarks/run.py $(EAGER) $(BENCH_ARGS)
 bench-quick: .venv-bench/.ready ## the same in less than three minutes, to see where one stands
 	.venv-bench/bin/python benchmarks/run.py --quick $(EAGER) $(BENCH_ARGS)
+bench-profile: .venv-bench/.ready build/profile/.made ## where the time of a call goes on the server, in ns; needs perf
+	.venv-bench/bin/python benchmarks/time_per_call.py $(PROFILE_ARGS)
 
 bench-parts: .venv/.made ## parts of the core by themselves, by criterion (PARTS_ARGS="--bench codec")
 	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))') \
@@ -226,6 +230,14 @@ build/bench/.made: benchmarks/proto/bench.proto .venv/.build-needs \
 	mkdir -p build/bench
 	$(BIN)/protoc --proto_path=benchmarks/proto --python_out=build/bench benchmarks/proto/bench.proto
 	cargo build --release $(NO_PYTHON) --example load --example echo
+	@touch $@
+
+# The same as a wheel of users', with the names of its functions.
+build/profile/.made: $(CRATE) $(PACKAGE) .venv/.build-needs .venv-bench/.made
+	rm -rf build/profile
+	CARGO_PROFILE_RELEASE_STRIP=none $(BIN)/maturin build --locked --release --strip=false \
+	  --interpreter $(BIN)/python --out build/profile/wheel
+	.venv-bench/bin/python $(PIP_INSTALL) --no-deps --target build/profile/site build/profile/wheel/*.whl
 	@touch $@
 
 # A wheel is for one Python.

@@ -74,6 +74,10 @@ class Process:
         return self._errors.read().decode(errors="replace")[-2000:]
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
