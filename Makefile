@@ -48,6 +48,8 @@ EXITS ?= 500
 CARGO_FUZZ := build/tools/bin/cargo-fuzz
 # Coverage and the address sanitizer are options of rustc that stable keeps back.
 FUZZ := PATH="$(CURDIR)/build/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 cargo fuzz
+# What is measured is to depend on nobody else's traffic, and on no pacing.
+OWN_NETWORK := $(BIN)/python scripts/own_network.py
 # Floors 1-4: all but the border. No Python is needed for these.
 NO_PYTHON := --locked --no-default-features --features net
 PYTHON_CODE := python tests examples scripts benchmarks abuse
@@ -119,18 +121,18 @@ process-counts: $(CRATE) .venv/.build-needs build/proto/.made ## forks and exits
 	$(BIN)/python scripts/test_matrix.py -rP tests/process/test_fork_storm.py \
 	  tests/process/test_exit.py tests/process/test_prefork.py tests/process/test_calls.py
 abuse: .venv-abuse/.ready ## attacks on a release, beside an honest client; writes docs/reliability.md (ABUSE_ARGS=)
-	.venv-abuse/bin/python abuse/run.py $(ABUSE_ARGS)
+	$(OWN_NETWORK) .venv-abuse/bin/python abuse/run.py $(ABUSE_ARGS)
 soak: .venv-abuse/.ready ## ten minutes of calls and faults, for what grows (SOAK_SECONDS=)
-	.venv-abuse/bin/python abuse/soak.py --seconds $(SOAK_SECONDS)
+	$(OWN_NETWORK) .venv-abuse/bin/python abuse/soak.py --seconds $(SOAK_SECONDS)
 
 ##@ Measure
 .PHONY: bench bench-quick bench-profile bench-parts
 bench: .venv-bench/.ready ## all peers, five times over; writes benchmarks/results/ (BENCH_ARGS=)
-	.venv-bench/bin/python benchmarks/run.py $(EAGER) $(BENCH_ARGS)
+	$(OWN_NETWORK) .venv-bench/bin/python benchmarks/run.py $(EAGER) $(BENCH_ARGS)
 bench-quick: .venv-bench/.ready ## the same in less than three minutes, to see where one stands
-	.venv-bench/bin/python benchmarks/run.py --quick $(EAGER) $(BENCH_ARGS)
+	$(OWN_NETWORK) .venv-bench/bin/python benchmarks/run.py --quick $(EAGER) $(BENCH_ARGS)
 bench-profile: .venv-bench/.ready build/profile/.made ## where the time of a call goes on the server, in ns; needs perf
-	.venv-bench/bin/python benchmarks/time_per_call.py $(PROFILE_ARGS)
+	$(OWN_NETWORK) .venv-bench/bin/python benchmarks/time_per_call.py $(PROFILE_ARGS)
 
 bench-parts: .venv/.made ## parts of the core by themselves, by criterion (PARTS_ARGS="--bench codec")
 	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))') \

@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import platform
 import statistics
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attacks import FAMILIES
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from harness.storms import Result
 
 RAW = argparse.RawDescriptionHelpFormatter
+CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 
 HEAD = """\
 # What it withstands
@@ -43,8 +45,8 @@ An attack is withstood if
 
 {verdict}
 
-Made {when}, callmethod {version}, {python}, {cpus} CPUs ({kernel}): the server has one to itself,
-who attacks and who is honest share the other one.
+Made {when}, callmethod {version}, {python}, {cpus} CPUs ({kernel}, congestion control
+{congestion}): the server has one to itself, who attacks and who is honest share the other one.
 """
 
 COLUMNS = (
@@ -195,6 +197,7 @@ def page(
             version=importlib.metadata.version("callmethod"),
             python=f"{platform.python_implementation()} {platform.python_version()}",
             cpus=len(os.sched_getaffinity(0)),
+            congestion=CONGESTION.read_text("ascii").strip(),
             kernel=f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         )
     ]

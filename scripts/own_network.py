@@ -1,0 +1,44 @@
+"""Run a command in a network of its own: a loopback that nobody else uses, and that paces nothing.
+
+Usage: python scripts/own_network.py COMMAND [ARGUMENT ...]
+
+BBR, the congestion control of many hosts, paces what it sends by what it has measured. On a
+loopback where thousands of connections came and went, one call in some thousands took up to half a
+second by it, while the server was at work for others. By Reno, which every Linux has, none took
+10 ms. Where no such network may be made (`unshare` and `ip` are needed) the command runs all the
+same, in the network that there is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+UNSHARE = ("unshare", "--map-root-user", "--net")
+CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+INSIDE = "--inside"
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    if words[:1] == [INSIDE]:
+        words = words[1:]
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        CONGESTION.write_text("reno", "ascii")
+    elif may_unshare():
+        words = [*UNSHARE, sys.executable, __file__, INSIDE, *words]
+    os.execvp(words[0], words)
+
+
+def may_unshare() -> bool:
+    """Say whether this user may make a network."""
+    if not all(map(shutil.which, ("unshare", "ip"))):
+        return False
+    return subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    main()
