@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 PACKAGES = ("callmethod", "protobuf", "uvloop", "grpcio", "grpclib", "thriftpy2")
 
 
@@ -22,6 +23,7 @@ def describe(python: str, eager_python: str | None) -> dict[str, str]:
         "cpus": str(len(os.sched_getaffinity(0))),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
+        "congestion control": CONGESTION.read_text("ascii").strip(),
         "libc": " ".join(platform.libc_ver()),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "load": " ".join(f"{load:.2f}" for load in os.getloadavg()),
