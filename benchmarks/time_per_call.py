@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -90,7 +91,9 @@ def shares(
 
 
 def perf(command: Sequence[str]) -> str:
-    """Run perf; it has words of its own for what it lacks."""
+    """Run perf; it has words of its own for what it may not do."""
+    if shutil.which("perf") is None:
+        raise SystemExit("perf is needed, and is not installed (Debian: linux-perf)")
     done = subprocess.run(list(command), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)}: {done.stderr[-2000:]}")

@@ -24,20 +24,29 @@ INSIDE = "--inside"
 
 def main() -> None:
     words = sys.argv[1:]
-    if words[:1] == [INSIDE]:
+    inside = words[:1] == [INSIDE]
+    if inside:
         words = words[1:]
+    if not words:
+        raise SystemExit("own_network.py: which command?")
+    if inside:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         CONGESTION.write_text("reno", "ascii")
-    elif may_unshare():
-        words = [*UNSHARE, sys.executable, __file__, INSIDE, *words]
+    elif may_be_made():
+        words = inside_of_it(words)
     os.execvp(words[0], words)
 
 
-def may_unshare() -> bool:
-    """Say whether this user may make a network."""
+def inside_of_it(words: list[str]) -> list[str]:
+    """Return the command that makes the network and runs `words` there."""
+    return [*UNSHARE, sys.executable, __file__, INSIDE, *words]
+
+
+def may_be_made() -> bool:
+    """Say whether this user may make such a network: it is tried."""
     if not all(map(shutil.which, ("unshare", "ip"))):
         return False
-    return subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
+    return subprocess.run(inside_of_it(["true"]), capture_output=True, check=False).returncode == 0
 
 
 if __name__ == "__main__":
