@@ -3,9 +3,12 @@
 
 mod support;
 
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use _core::metrics::{Counters, Value};
 use support::{ECHO, Peer, Place, Talker, all, baidu, eventually, ms};
+use tokio::task::yield_now;
 
 const MOST: usize = 3;
 
@@ -66,4 +69,40 @@ fn whoever_has_not_said_its_protocol_has_a_place_too() {
         assert_eq!(peer.drain_bytes(), b"");
     }
     seated(&place, 1);
+}
+
+fn connections(counters: &Counters) -> u64 {
+    let mut all = counters.snapshot().into_iter();
+    match all.find(|(name, _)| *name == "connections") {
+        Some((_, Value::Number(number))) => number,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_storm_of_connects_holds_up_nobody_who_is_there() {
+    const STORM: usize = 300;
+    const AT_ONCE: u64 = 16;
+    let place = Place::new(&baidu());
+    let counters = Arc::clone(&place.house.counters);
+    let (go, stands) = mpsc::channel::<()>();
+    let (sender, steps) = mpsc::channel();
+    place.house.runtime().handle().spawn(async move {
+        // Nobody is let in meanwhile.
+        let _ = stands.recv();
+        let (mut seen, mut most) = (0, 0);
+        while seen < STORM as u64 {
+            // All that is ready has its turn.
+            yield_now().await;
+            let now = connections(&counters);
+            (seen, most) = (now, most.max(now - seen));
+        }
+        sender.send(most).unwrap();
+    });
+    let _storm: Vec<_> = (0..STORM)
+        .map(|_| Peer::connect(&place.address).unwrap())
+        .collect();
+    drop(go);
+    let most = steps.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(most <= AT_ONCE, "{most} were let in while others waited");
 }
