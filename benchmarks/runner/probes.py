@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import subprocess
@@ -16,7 +17,7 @@ from runner.processes import PeerError, Process, environment, running_on
 from runner.prpc import Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from runner.contestants import Contestant
     from runner.settings import Settings
@@ -27,7 +28,7 @@ DURING_SECONDS = 0.6
 COMPUTE_SECONDS = 1.0
 DEADLINE_MS = 20
 ERPCTIMEDOUT, ENOMETHOD = 1008, 1002
-IDLE = 2000
+FIRST, IDLE = 500, 2000
 SETTLE_SECONDS = 0.5
 CELLS = (Cell(1, 1), Cell(8, 1))
 
@@ -150,24 +151,33 @@ def idle_connections(settings: Settings, log: TextIO) -> dict[str, float]:
 
 
 def idle_of(settings: Settings, contestant: Contestant, server: Process) -> float:
-    """Return KiB for an idle connection of one server."""
+    """Return KiB for an idle connection of one server, beside others that are there already."""
     address, own = server.address(), settings.cpus[1:]
     short = dataclasses.replace(settings, seconds=0.3)
     load.framed(short, address, contestant.protocol, Cell(8, 8), own)
-    time.sleep(SETTLE_SECONDS)
-    before = server.memory("VmRSS")
-    # It holds them open until it is ended: one call each, and then a call that is never made.
     command = [str(settings.binaries / "load"), "--connect", address]
-    command += ["--protocol", contestant.protocol, "--connections", str(IDLE)]
-    command += ["--hold", "30", "--calls", str(IDLE), "--warmup", "0", "--seconds", "30"]
+    command += ["--protocol", contestant.protocol, "--hold", "30", "--warmup", "0"]
+    # What is there once belongs to none of those that come later.
+    with holding(command, FIRST, own):
+        before = server.memory("VmRSS")
+        with holding(command, IDLE, own):
+            return (server.memory("VmRSS") - before) / IDLE
+
+
+@contextlib.contextmanager
+def holding(command: list[str], connections: int, own: Sequence[int]) -> Iterator[None]:
+    """Keep so many connections open that have made one call each."""
+    number = str(connections)
+    # It ends after a call that is never made, or with us.
+    command = [*command, "--connections", number, "--calls", number, "--seconds", "30"]
     with running_on(own):
         holder = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), text=True)
     try:
         line = holder.stdout.readline() if holder.stdout else ""
-        if not line or json.loads(line)["all_calls"] < IDLE:
-            raise PeerError(f"{IDLE} connections were not made: {line!r}")
+        if not line or json.loads(line)["all_calls"] < connections:
+            raise PeerError(f"{connections} connections were not made: {line!r}")
         time.sleep(SETTLE_SECONDS)
-        return (server.memory("VmRSS") - before) / IDLE
+        yield
     finally:
         holder.kill()
         holder.communicate()
