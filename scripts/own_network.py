@@ -17,7 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-UNSHARE = ("unshare", "--map-root-user", "--net")
+UNSHARE = ("unshare", "--net") if os.geteuid() == 0 else ("unshare", "--net", "--map-root-user")
+"""Whoever is root need not become root of a namespace of users, where perf sees no kernel."""
 CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 INSIDE = "--inside"
 
