@@ -246,7 +246,7 @@ impl Server {
                 Ok((socket, peer)) => {
                     self.receive(&Handle::current(), socket, peer, tls.as_ref());
                     accepted = accepted.wrapping_add(1);
-                    if accepted % ACCEPTS == 0 {
+                    if accepted.is_multiple_of(ACCEPTS) {
                         yield_now().await;
                     }
                 }
