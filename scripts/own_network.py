@@ -2,11 +2,10 @@
 
 Usage: python scripts/own_network.py COMMAND [ARGUMENT ...]
 
-BBR, the congestion control of many hosts, paces what it sends by what it has measured. On a
-loopback where thousands of connections came and went, one call in some thousands took up to half a
-second by it, while the server was at work for others. By Reno, which every Linux has, none took
-10 ms. Where no such network may be made (`unshare` and `ip` are needed) the command runs all the
-same, in the network that there is.
+BBR, the congestion control of many hosts, paces what it sends by what it has measured, and on a
+loopback figures would say as much about that as about either end. Here it is Reno, which every
+Linux has. Where no such network may be made (`unshare` and `ip` are needed) the command runs all
+the same, in the network that there is.
 """
 
 from __future__ import annotations
