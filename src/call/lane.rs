@@ -183,10 +183,15 @@ impl Lane {
         self.mailbox().paused = true;
     }
 
-    /// Begins calls again.
+    /// Begins calls again. How long those that are here have waited shows nothing.
     pub fn resume(self: &Arc<Self>) {
         let mut mailbox = self.mailbox();
         mailbox.paused = false;
+        for (_, event) in &mailbox.events {
+            if let Event::Call(call) = event {
+                call.ticket.held_back();
+            }
+        }
         self.offer(mailbox);
     }
 

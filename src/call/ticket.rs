@@ -36,6 +36,8 @@ const BEGUN: u8 = 1 << 2;
 const RUNS: u8 = 1 << 3;
 /// Somebody wants to be told of the end.
 const WATCHED: u8 = 1 << 4;
+/// It waited for its peer, so that how long says nothing of the workers.
+const HELD_BACK: u8 = 1 << 5;
 
 /// One call between its arrival and its end. Everybody who may end it shares it; the first one
 /// does. Dropped by all of them, it ends as a failure.
@@ -159,9 +161,16 @@ impl Ticket {
 
     /// A worker comes to it, so that it shows how long calls wait here.
     pub fn taken_up(&self, now: Instant) {
-        if let Some(permit) = &self.permit {
+        if let Some(permit) = &self.permit
+            && !self.is(HELD_BACK)
+        {
             permit.taken_up(self.age(now));
         }
+    }
+
+    /// It could not begin while its peer did not read.
+    pub fn held_back(&self) {
+        self.becomes(HELD_BACK);
     }
 
     /// It waits no longer: a worker has it.

@@ -1,6 +1,7 @@
 //! What waits in a lane, how much of that may, and who waits for it.
 
 use super::*;
+use crate::call::{Held, Permit};
 
 #[test]
 fn a_full_lane_stops_its_reader_until_half_is_free() {
@@ -143,6 +144,49 @@ fn a_paused_lane_begins_no_call_until_it_goes_on() {
         assert_eq!(notes.seen(), expected);
         assert!(lane.is_idle());
     }
+}
+
+/// Whether one more call of a connection with many comes in, after a hundred of which the last waited
+/// for ten seconds.
+fn lets_one_in_after(held_back: bool) -> bool {
+    let (_, _, lane) = lane();
+    let calls: Vec<_> = (0..100).map(call).collect();
+    let ticket = |event: &Event| match event {
+        Event::Call(call) => Arc::clone(&call.ticket),
+        _ => unreachable!(),
+    };
+    let tickets: Vec<_> = calls.iter().map(ticket).collect();
+    lane.pause();
+    push_events(&lane, calls);
+    if held_back {
+        lane.resume();
+    }
+    let now = Instant::now();
+    for (ticket, number) in tickets.iter().zip(1..) {
+        ticket.begin();
+        ticket.taken_up(now + Duration::from_millis(100 * number));
+    }
+    let _waiting: Vec<_> = (0..100).map(call).collect();
+    let held = || Held {
+        waiting: 100,
+        lanes: 1,
+        open: 100,
+    };
+    let place = Place {
+        service: 0,
+        method: 0,
+    };
+    let patience = Some(Duration::from_secs(2));
+    let permit = DOOR.with(|door| door.enter(place, patience, held));
+    permit.as_ref().map(Permit::begin).is_ok()
+}
+
+#[test]
+fn how_long_calls_waited_for_their_peer_to_read_refuses_nobody() {
+    // On threads of their own, with a door each.
+    let after = |held_back| thread::spawn(move || lets_one_in_after(held_back)).join();
+    assert!(!after(false).unwrap());
+    assert!(after(true).unwrap());
 }
 
 #[test]
