@@ -33,6 +33,9 @@ PROFILE_ARGS ?=
 ABUSE_ARGS ?=
 # How long the soak takes.
 SOAK_SECONDS ?= 600
+# Where the source of brpc comes from, and which release.
+BRPC_REPOSITORY ?= https://github.com/apache/brpc
+BRPC_TAG ?= 1.17.0
 # A second interpreter, 3.12 or later, for tasks that start eagerly. Without one, the rows that need
 # it say so: make EAGER_PYTHON=/usr/bin/python3.13 bench
 EAGER_PYTHON ?=
@@ -126,7 +129,7 @@ soak: .venv-abuse/.ready ## ten minutes of calls and faults, for what grows (SOA
 	$(OWN_NETWORK) .venv-abuse/bin/python abuse/soak.py --seconds $(SOAK_SECONDS)
 
 ##@ Measure
-.PHONY: bench bench-quick bench-profile bench-parts
+.PHONY: bench bench-quick bench-profile bench-parts brpc
 bench: .venv-bench/.ready ## all peers, five times over; writes benchmarks/results/ (BENCH_ARGS=)
 	$(OWN_NETWORK) .venv-bench/bin/python benchmarks/run.py $(EAGER) $(BENCH_ARGS)
 bench-quick: .venv-bench/.ready ## the same in less than three minutes, to see where one stands
@@ -137,6 +140,7 @@ bench-profile: .venv-bench/.ready build/profile/.made ## where the time of a cal
 bench-parts: .venv/.made ## parts of the core by themselves, by criterion (PARTS_ARGS="--bench codec")
 	LD_LIBRARY_PATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))') \
 	  cargo bench --locked $(PARTS_ARGS)
+brpc: build/brpc/.made ## brpc in C++ and its echo, for the row that needs it; ten minutes, cmake, see benchmarks/
 
 ##@ Check
 .PHONY: lint lint-source lint-rust lint-python lint-types fmt
@@ -227,11 +231,21 @@ build/abuse/.made: abuse/proto/abuse.proto .venv/.build-needs
 	@touch $@
 
 # The programs of the benchmarks that are written in Rust, and the proto that all peers share.
-build/bench/.made: benchmarks/proto/bench.proto .venv/.build-needs \
+build/bench/.made: $(wildcard benchmarks/proto/*.proto) .venv/.build-needs \
   Cargo.lock $(shell find src benchmarks -name '*.rs')
 	mkdir -p build/bench
-	$(BIN)/protoc --proto_path=benchmarks/proto --python_out=build/bench benchmarks/proto/bench.proto
+	$(BIN)/protoc --proto_path=benchmarks/proto --python_out=build/bench benchmarks/proto/*.proto
 	cargo build --release $(NO_PYTHON) --example load --example echo
+	@touch $@
+
+# The example of brpc that the row of its client is about, as brpc has it.
+build/brpc/.made:
+	rm -rf build/brpc && mkdir -p build/brpc
+	git clone --quiet --depth 1 --branch $(BRPC_TAG) $(BRPC_REPOSITORY) build/brpc/source
+	cmake -S build/brpc/source -B build/brpc/source/build -Wno-dev -DCMAKE_BUILD_TYPE=Release -DBUILD_BRPC_TOOLS=OFF
+	$(MAKE) -C build/brpc/source/build brpc-static
+	cmake -S build/brpc/source/example/multi_threaded_echo_c++ -B build/brpc/echo -Wno-dev -DCMAKE_BUILD_TYPE=Release
+	$(MAKE) -C build/brpc/echo
 	@touch $@
 
 # The same as a wheel of users', with the names of its functions.

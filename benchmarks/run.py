@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 
 from runner import machine, plan, probes, report
+from runner.brpc import run_brpc
 from runner.clients import run_clients
 from runner.groups import run_group
 from runner.rows import Results
-from runner.settings import RESULTS, ROOT, Settings, two_cpus
+from runner.settings import BRPC, RESULTS, ROOT, Settings, two_cpus
 from runner.table import table
 
 FILES = 8192
@@ -47,6 +48,7 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
         cpus=two_cpus(),
         binaries=chosen.binaries,
         eager_python=eager,
+        brpc=BRPC if (BRPC / "echo_client").is_file() else None,
         only=tuple(filter(None, chosen.only.split(","))),
     )
 
@@ -57,6 +59,7 @@ def measure(settings: Settings) -> Results:
     for group in plan.groups(settings):
         results.series[group.name] = run_group(settings, group, log)
     results.series.update(run_clients(settings, log))
+    results.series.update(run_brpc(settings, log))
     server, load = settings.cpus
     with results.noting_failure("sleep"):
         if settings.wants("sleep"):

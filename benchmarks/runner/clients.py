@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 from typing import TYPE_CHECKING, TextIO
 
 from runner import load
 from runner.contestants import RUST, RUST_BAIDU
 from runner.groups import Group, Series
 from runner.load import Cell
-from runner.processes import PeerError, Process, wait_for_port
+from runner.processes import PeerError, Process, free_port, wait_for_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,14 +67,6 @@ def servers(settings: Settings, cpus: tuple[int, ...]) -> Iterator[dict[str, str
             wait_for_port(port)
             addresses["grpc"] = f"127.0.0.1:{port}"
         yield addresses
-
-
-def free_port() -> int:
-    """Find a port that nobody has."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def run_clients(settings: Settings, log: TextIO) -> dict[str, Series]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import socket
 import subprocess
 import tempfile
 import time
@@ -44,7 +45,11 @@ class Process:
     """A server that runs until it is stopped."""
 
     def __init__(
-        self, command: Sequence[str], cpus: Sequence[int], env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        cpus: Sequence[int],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
         self.command = list(command)
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
@@ -55,6 +60,7 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 env=environment(env),
+                cwd=cwd,
             )
 
     def address(self) -> str:
@@ -121,9 +127,11 @@ def run(
     command: Sequence[str],
     cpus: Sequence[int],
     timeout: float,
-    env: Mapping[str, str] | None = None,
+    *,
+    cwd: Path | None = None,
+    with_errors: bool = False,
 ) -> str:
-    """Run a program to its end and return what it printed."""
+    """Run a program to its end and return what it printed, to stderr too where it is wanted."""
     with running_on(cpus):
         process = subprocess.Popen(
             list(command),
@@ -131,7 +139,8 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(env),
+            env=environment(),
+            cwd=cwd,
         )
     try:
         out, errors = process.communicate(timeout=timeout)
@@ -143,7 +152,15 @@ def run(
             process.communicate()
     if process.returncode != 0:
         raise PeerError(f"{' '.join(command)}: exit {process.returncode}: {errors[-2000:]}")
-    return out
+    return out + errors if with_errors else out
+
+
+def free_port() -> int:
+    """Find a port that nobody has."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
 
 
 def wait_for_port(port: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = ROOT / "benchmarks" / "peers"
 PROTOS = ROOT / "build" / "bench"
+BRPC = ROOT / "build" / "brpc" / "echo"
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -27,6 +28,8 @@ class Settings:
     """The folder of `load` and `echo`."""
     eager_python: str | None
     """An interpreter from 3.12 on with the same packages, for tasks that start eagerly."""
+    brpc: Path | None
+    """The folder of brpc's example, built; None where it was not."""
     only: tuple[str, ...]
     """Groups that are run; empty: all."""
     python: str = field(default=sys.executable)

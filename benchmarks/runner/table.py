@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from runner import clients, plan, probes
+from runner import brpc, clients, plan, probes
 from runner import contestants as who
 from runner.numbers import rates, ratios
 from runner.rows import Row, at_least, at_most, below_ceiling, best, missing
@@ -22,7 +22,18 @@ CELLS = (plan.DEEP, plan.WIDE, plan.BOTH, plan.WIDER)
 
 def table(results: Results) -> list[Row]:
     """Return all rows."""
-    parts = (throughput, latency, free, async_handlers, grpc, large, client_rows, blocked, memory)
+    parts = (
+        throughput,
+        brpc_client,
+        latency,
+        free,
+        async_handlers,
+        grpc,
+        large,
+        client_rows,
+        blocked,
+        memory,
+    )
     return [row for part in parts for row in part(results)]
 
 
@@ -36,11 +47,17 @@ def throughput(results: Results) -> Iterator[Row]:
         for cell, least in zip(CELLS, needs, strict=True):
             what = f"server, {name}, {cell.label}, calls/s against uvloop by hand"
             yield below_ceiling(results, what, ours, rust, (least, share), cell)
-    yield missing(
-        "C++ brpc client, our server against its own C++ server, two cores",
-        "at least 1.0",
-        "not run: no C++ brpc on this machine",
-    )
+
+
+def brpc_client(results: Results) -> Iterator[Row]:
+    """The client of brpc in C++."""
+    what = "C++ brpc client, 64 in flight, our server against its own C++ server, two cores"
+    ours = results.values("brpc", brpc.OURS, brpc.MANY)
+    theirs = results.values("brpc", brpc.THEIRS, brpc.MANY)
+    if "brpc" in results.series:
+        yield at_least(what, ours, theirs, 1.0)
+    else:
+        yield missing(what, "at least 1.0", "not run: it needs `make brpc`")
 
 
 def latency(results: Results) -> Iterator[Row]:
