@@ -1,6 +1,5 @@
 //! Who may come in: how many calls a server runs at once, in all and of each method.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -76,12 +75,11 @@ impl Room {
     }
 }
 
-/// The right of one call to be here. It is kept by the call's ticket, which says what becomes of
-/// the call: [`Permit::begin`] once at most, [`Permit::leave`] once.
+/// The right of one call to be here, given at a door. It is kept by the call's ticket, which tells
+/// that door what becomes of the call: [`Permit::begin`] once at most, [`Permit::leave`] once.
 #[derive(Debug)]
 #[must_use = "a permit that nobody gives back is a call that never ends"]
 pub struct Permit {
-    door: Arc<Admission>,
     /// None for calls of a wire on which none can be refused: they only wait.
     place: Option<Place>,
     since: Since,
@@ -91,29 +89,29 @@ pub struct Permit {
 
 impl Permit {
     /// A worker comes to the call, which had waited for so long.
-    pub(super) fn taken_up(&self, waited: Duration) {
-        self.door.pace.observe(waited, self.since);
+    pub(super) fn taken_up(&self, door: &Admission, waited: Duration) {
+        door.pace.observe(waited, self.since);
     }
 
     /// The call waits again: for an event loop.
-    pub(super) fn wait_again(&self) {
+    pub(super) fn wait_again(&self, door: &Admission) {
         self.again.store(true, Ordering::Relaxed);
-        self.door.again.fetch_add(1, Ordering::Relaxed);
-        self.door.waiting.fetch_add(1, Ordering::Relaxed);
+        door.again.fetch_add(1, Ordering::Relaxed);
+        door.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The call waits no longer: it begins, or has ended before that.
-    pub(super) fn begin(&self) {
-        if self.again.swap(false, Ordering::Relaxed) {
-            self.door.again.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn begin(&self, door: &Admission) {
+        if self.again.load(Ordering::Relaxed) && self.again.swap(false, Ordering::Relaxed) {
+            door.again.fetch_sub(1, Ordering::Relaxed);
         }
-        self.door.waiting.fetch_sub(1, Ordering::Relaxed);
+        door.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The call has ended, and nobody runs it.
-    pub(super) fn leave(&self) {
+    pub(super) fn leave(&self, door: &Admission) {
         if let Some(place) = self.place {
-            self.door.leave(place);
+            door.leave(place);
         }
     }
 }
@@ -167,7 +165,7 @@ impl Admission {
     }
 
     /// Lets a call in that cannot be refused.
-    pub fn admit(self: &Arc<Self>) -> Permit {
+    pub fn admit(&self) -> Permit {
         self.wait_at(None, 0)
     }
 
@@ -177,7 +175,7 @@ impl Admission {
     /// # Errors
     /// `RESOURCE_EXHAUSTED`, and which bound it is.
     pub fn enter(
-        self: &Arc<Self>,
+        &self,
         place: Place,
         patience: Option<Duration>,
         held: impl FnOnce() -> Held,
@@ -255,11 +253,10 @@ impl Admission {
         waiting.max(turns.saturating_add(again)) + again / 2
     }
 
-    fn wait_at(self: &Arc<Self>, place: Option<Place>, own: usize) -> Permit {
+    fn wait_at(&self, place: Option<Place>, own: usize) -> Permit {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Permit {
             since: self.pace.begin(own),
-            door: Arc::clone(self),
             place,
             again: AtomicBool::new(false),
         }

@@ -31,9 +31,16 @@ const TURN_BYTES: usize = 64 * 1024;
 /// Events in one visit from which on a lane is a busy one.
 const BUSY_EVENTS: usize = 16;
 
+/// An event that waits. A call knows its link itself, and there are many of them.
+#[derive(Debug)]
+enum Waiting {
+    Call(Call),
+    Other(Arc<dyn Link>, Event),
+}
+
 #[derive(Debug)]
 struct Mailbox {
-    events: VecDeque<(Arc<dyn Link>, Event)>,
+    events: VecDeque<Waiting>,
     bytes: usize,
     calls: usize,
     /// Calls that may run at once.
@@ -76,15 +83,39 @@ impl fmt::Debug for Lane {
     }
 }
 
-fn weight(event: &Event) -> (usize, usize) {
-    match event {
-        Event::Call(call) => (1, call.weight()),
-        Event::Opened | Event::Credential(..) | Event::Closed(_) => (0, 0),
+impl Waiting {
+    fn new(link: &Arc<dyn Link>, event: Event) -> Self {
+        match event {
+            Event::Call(call) => Self::Call(call),
+            event => Self::Other(Arc::clone(link), event),
+        }
     }
-}
 
-fn runs_alone(event: &Event) -> bool {
-    !matches!(event, Event::Call(_))
+    fn link(&self) -> &Arc<dyn Link> {
+        match self {
+            Self::Call(call) => call.ticket.link(),
+            Self::Other(link, _) => link,
+        }
+    }
+
+    fn event(self) -> Event {
+        match self {
+            Self::Call(call) => Event::Call(call),
+            Self::Other(_, event) => event,
+        }
+    }
+
+    /// How many calls and bytes of them it is.
+    fn weight(&self) -> (usize, usize) {
+        match self {
+            Self::Call(call) => (1, call.weight()),
+            Self::Other(..) => (0, 0),
+        }
+    }
+
+    fn runs_alone(&self) -> bool {
+        matches!(self, Self::Other(..))
+    }
 }
 
 impl Mailbox {
@@ -96,7 +127,7 @@ impl Mailbox {
     fn is_ready(&self) -> bool {
         match self.events.front() {
             None => false,
-            Some((_, event)) if runs_alone(event) => self.running == 0,
+            Some(event) if event.runs_alone() => self.running == 0,
             Some(_) => !self.exclusive && !self.paused && self.running < self.width,
         }
     }
@@ -107,9 +138,10 @@ impl Mailbox {
 
     /// Throws out calls that ended while they waited.
     fn sweep(&mut self) {
-        let ended = |event: &Event| matches!(event, Event::Call(call) if call.ticket.is_ended());
-        self.events.retain(|(_, event)| !ended(event));
-        let weights = self.events.iter().map(|(_, event)| weight(event));
+        let ended =
+            |event: &Waiting| matches!(event, Waiting::Call(call) if call.ticket.is_ended());
+        self.events.retain(|event| !ended(event));
+        let weights = self.events.iter().map(Waiting::weight);
         (self.calls, self.bytes) = weights.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         self.sweep_at = SWEEP_EVENTS.max(self.events.len() * 2);
     }
@@ -187,8 +219,8 @@ impl Lane {
     pub fn resume(self: &Arc<Self>) {
         let mut mailbox = self.mailbox();
         mailbox.paused = false;
-        for (_, event) in &mailbox.events {
-            if let Event::Call(call) = event {
+        for event in &mailbox.events {
+            if let Waiting::Call(call) = event {
                 call.ticket.held_back();
             }
         }
@@ -199,10 +231,11 @@ impl Lane {
     pub fn push(self: &Arc<Self>, link: &Arc<dyn Link>, events: impl IntoIterator<Item = Event>) {
         let mut mailbox = self.mailbox();
         for event in events {
-            let (calls, bytes) = weight(&event);
+            let event = Waiting::new(link, event);
+            let (calls, bytes) = event.weight();
             mailbox.calls += calls;
             mailbox.bytes += bytes;
-            mailbox.events.push_back((Arc::clone(link), event));
+            mailbox.events.push_back(event);
         }
         // From time to time.
         if mailbox.events.len() >= mailbox.sweep_at {
@@ -255,18 +288,23 @@ impl Lane {
         };
         let mut mailbox = self.mailbox();
         mailbox.queued = false;
-        let mut taken = 0;
+        let (mut taken, mut last) = (0, None::<Arc<dyn Link>>);
         for ran in 1..=TURN_EVENTS {
-            let Some((link, event)) = self.begin(mailbox) else {
+            let Some(event) = self.begin(mailbox) else {
                 break;
             };
-            taken += weight(&event).1;
+            taken += event.weight().1;
+            // Most lanes have one.
+            let link = match &last {
+                Some(link) if Arc::ptr_eq(link, event.link()) => link,
+                _ => last.insert(Arc::clone(event.link())),
+            };
             let mut turn = Turn {
                 lane: self,
                 over: false,
             };
-            let _unharmed = Unharmed(&link);
-            self.session.handle(&link, event, &mut turn);
+            let _unharmed = Unharmed(link);
+            self.session.handle(link, event.event(), &mut turn);
             // The next one begins under the same lock.
             mailbox = turn.end();
             let over = taken >= TURN_BYTES || enough();
@@ -283,20 +321,17 @@ impl Lane {
 
     /// Takes the first event if it may begin. Where more may begin beside it, another worker comes
     /// for that: this one may be gone for long.
-    fn begin(
-        self: &Arc<Self>,
-        mut mailbox: MutexGuard<'_, Mailbox>,
-    ) -> Option<(Arc<dyn Link>, Event)> {
+    fn begin(self: &Arc<Self>, mut mailbox: MutexGuard<'_, Mailbox>) -> Option<Waiting> {
         if !mailbox.is_ready() {
             return None;
         }
-        let (link, event) = mailbox.events.pop_front()?;
+        let event = mailbox.events.pop_front()?;
         mailbox.running += 1;
-        mailbox.exclusive = runs_alone(&event);
-        let (calls, bytes) = weight(&event);
+        mailbox.exclusive = event.runs_alone();
+        let (calls, bytes) = event.weight();
         mailbox.calls -= calls;
         mailbox.bytes -= bytes;
-        if let Event::Call(call) = &event {
+        if let Waiting::Call(call) = &event {
             call.ticket.begin();
         }
         let reader = mailbox.wake_reader();
@@ -304,7 +339,7 @@ impl Lane {
         if let Some(reader) = reader {
             reader.wake();
         }
-        Some((link, event))
+        Some(event)
     }
 
     /// One event less runs; says what that leaves.
@@ -325,10 +360,10 @@ impl Lane {
     pub fn take_calls(&self) -> Vec<Call> {
         let mut mailbox = self.mailbox();
         let mut calls = Vec::with_capacity(mailbox.calls);
-        for (link, event) in std::mem::take(&mut mailbox.events) {
+        for event in std::mem::take(&mut mailbox.events) {
             match event {
-                Event::Call(call) => calls.push(call),
-                other => mailbox.events.push_back((link, other)),
+                Waiting::Call(call) => calls.push(call),
+                other @ Waiting::Other(..) => mailbox.events.push_back(other),
             }
         }
         mailbox.calls = 0;

@@ -69,10 +69,8 @@ impl Pace {
         let steps = taken.saturating_sub(since.taken) + 1;
         let known = self.step.load(Ordering::Relaxed);
         // Many steps say more than few, in which one late wake-up may be all there is.
-        let sum = u128::from(known) * u128::from(WEIGHT) + u128::from(waited);
-        let step = sum / u128::from(WEIGHT + steps);
-        self.step
-            .store(u64::try_from(step).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let sum = known.saturating_mul(WEIGHT).saturating_add(waited);
+        self.step.store(sum / (WEIGHT + steps), Ordering::Relaxed);
     }
 
     /// Nobody waits: how long others did says nothing about the next one.

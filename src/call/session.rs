@@ -9,7 +9,8 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use crate::call::{
-    CloseReason, Outbound, Place, Registry, ReplyTo, Tally, Ticket, TlsInfo, Turn, Waiter,
+    Admission, CloseReason, Outbound, Place, Registry, ReplyTo, Tally, Ticket, TlsInfo, Turn,
+    Waiter,
 };
 use crate::status::{Code, Status};
 use crate::wire::{Body, Extras, Payload, Traits};
@@ -103,6 +104,10 @@ pub trait Link: fmt::Debug + Send + Sync + 'static {
     /// Says how a call ended; `None` when nothing is to be said. Once for each ticket. Gives the
     /// code of the failure that was said instead, where the wire cannot carry the answer.
     fn answer(&self, to: ReplyTo, answer: Option<Reply<'_>>) -> Option<Code>;
+
+    /// The door at which its calls get their permits; `None` where nobody bounds how much is under
+    /// way.
+    fn door(&self) -> Option<&Admission>;
 
     /// Who counts how calls that came by it end.
     fn tally(&self) -> &dyn Tally;

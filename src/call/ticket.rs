@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::call::{Link, Outcome, Permit, Reply};
+use crate::call::{Admission, Link, Outcome, Permit, Reply};
 use crate::status::{Code, Status};
 use crate::wire::{Body, Extras};
 
@@ -48,7 +48,7 @@ pub struct Ticket {
     deadline: Option<Instant>,
     /// What has become of it, a bit each.
     state: AtomicU8,
-    /// None where nobody bounds how much is under way.
+    /// None where nobody bounds how much is under way; of the link's door otherwise.
     permit: Option<Permit>,
     listener: Mutex<Option<Weak<dyn EndListener>>>,
 }
@@ -150,6 +150,10 @@ impl Ticket {
         now.saturating_duration_since(self.arrived)
     }
 
+    fn permit(&self) -> Option<(&Permit, &Admission)> {
+        Some((self.permit.as_ref()?, self.link.door()?))
+    }
+
     fn is(&self, state: u8) -> bool {
         self.state.load(Ordering::Acquire) & state != 0
     }
@@ -161,10 +165,10 @@ impl Ticket {
 
     /// A worker comes to it, so that it shows how long calls wait here.
     pub fn taken_up(&self, now: Instant) {
-        if let Some(permit) = &self.permit
+        if let Some((permit, door)) = self.permit()
             && !self.is(HELD_BACK)
         {
-            permit.taken_up(self.age(now));
+            permit.taken_up(door, self.age(now));
         }
     }
 
@@ -176,21 +180,21 @@ impl Ticket {
     /// It waits no longer: a worker has it.
     pub fn begin(&self) {
         if self.becomes(BEGUN) & (BEGUN | ENDED) == 0
-            && let Some(permit) = &self.permit
+            && let Some((permit, door)) = self.permit()
         {
-            permit.begin();
+            permit.begin(door);
         }
     }
 
     fn wait_again(&self) {
-        let Some(permit) = &self.permit else {
+        let Some((permit, door)) = self.permit() else {
             return;
         };
         // Before that can be seen: whoever ends the call from then on takes it back.
-        permit.wait_again();
+        permit.wait_again(door);
         if self.state.fetch_and(!BEGUN, Ordering::AcqRel) & ENDED != 0 {
             self.becomes(BEGUN);
-            permit.begin();
+            permit.begin(door);
         }
     }
 
@@ -213,8 +217,8 @@ impl Ticket {
     }
 
     fn leave(&self) {
-        if let Some(permit) = &self.permit {
-            permit.leave();
+        if let Some((permit, door)) = self.permit() {
+            permit.leave(door);
         }
     }
 
@@ -323,12 +327,12 @@ impl Ticket {
         let replaced = self.link.answer(self.to, answer);
         let tally = self.link.tally();
         tally.ended(replaced.map_or(outcome, Outcome::Failed));
-        if let Some(permit) = &self.permit {
+        if let Some((permit, door)) = self.permit() {
             if before & BEGUN == 0 {
-                permit.begin();
+                permit.begin(door);
             }
             if before & RUNS == 0 {
-                permit.leave();
+                permit.leave(door);
             }
         }
         if self.is(WATCHED) {

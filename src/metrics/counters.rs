@@ -36,7 +36,6 @@ pub struct Counters {
     pub connect_failures: AtomicU64,
     /// Calls that came in and named a method.
     pub calls_received: AtomicU64,
-    calls_ended: AtomicU64,
     outcomes: Each<{ 1 + Code::ALL.len() }>,
     rejected: Each<{ RejectReason::ALL.len() }>,
     /// Responses that the wire had no way to carry.
@@ -128,7 +127,7 @@ impl Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let number = |counter: &AtomicU64| Value::Number(read(counter));
         // Ended before received: the difference must not fall below zero.
-        let ended = read(&self.calls_ended);
+        let ended: u64 = self.outcomes.0.iter().map(read).sum();
         let received = read(&self.calls_received);
         vec![
             ("connections", number(&self.connections)),
@@ -179,7 +178,6 @@ impl Counters {
 
 impl Tally for Counters {
     fn ended(&self, outcome: Outcome) {
-        add(&self.calls_ended, 1);
         bump(&self.outcomes, Some(outcome.place()));
     }
 

@@ -210,10 +210,7 @@ impl Connection {
             let status = Status::new(Code::InvalidArgument, fault.to_string());
             (RejectReason::BadBody, status.with_native(errno::EREQUEST))
         })?;
-        let admission = match &self.terms.role {
-            Role::Server { admission, .. } => Some(admission),
-            Role::Caller { .. } => None,
-        };
+        let admission = self.door();
         if !self.traits().failures {
             return Ok((place, body, admission.map(Admission::admit)));
         }

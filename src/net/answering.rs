@@ -331,7 +331,9 @@ impl Connection {
             pushed
         };
         let counters = &self.terms.counters;
-        Counters::add(&counters.bytes_sent, written);
+        if written > 0 {
+            Counters::add(&counters.bytes_sent, written);
+        }
         if matches!(accepted, Accepted::Written | Accepted::Waiting) {
             cork::wrote(frame.len());
         }

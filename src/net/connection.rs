@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use tokio::sync::{Notify, SetOnce};
 
 use crate::call::{
-    CloseReason, Ended, Lane, Level, Link, LossListener, Outbound, Registry, Reply, ReplyTo, Tally,
-    TlsInfo, Waiter,
+    Admission, CloseReason, Ended, Lane, Level, Link, LossListener, Outbound, Registry, Reply,
+    ReplyTo, Tally, TlsInfo, Waiter,
 };
 use crate::metrics::Counters;
 use crate::net::Stream;
@@ -315,6 +315,13 @@ impl Link for Connection {
 
     fn answer(&self, to: ReplyTo, answer: Option<Reply<'_>>) -> Option<Code> {
         self.settle(to, answer)
+    }
+
+    fn door(&self) -> Option<&Admission> {
+        match &self.terms.role {
+            Role::Server { admission, .. } => Some(admission),
+            Role::Caller { .. } => None,
+        }
     }
 
     fn tally(&self) -> &dyn Tally {

@@ -173,7 +173,10 @@ impl Connection {
                 return Ok(Left::Nothing);
             };
             batch.frames += 1;
-            let first = !self.heard.swap(true, Ordering::Relaxed);
+            let first = !self.was_heard();
+            if first {
+                self.heard.store(true, Ordering::Relaxed);
+            }
             match frame {
                 _ if self.is_turned_away() => {}
                 Frame::Reply(reply) => self.complete(reply)?,

@@ -1,6 +1,7 @@
 //! What a handler sends along with its response.
 
-use std::sync::{Mutex, PoisonError};
+use std::mem;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pyo3::prelude::*;
 
@@ -15,21 +16,20 @@ pub(super) struct Enclosed {
     pub(super) compression: Compression,
 }
 
-/// Holds it; most responses have none.
+/// Holds it; most responses have none, and make no lock.
 #[derive(Debug, Default)]
-pub(super) struct Envelope(Mutex<Option<Box<Enclosed>>>);
+pub(super) struct Envelope(OnceLock<Box<Mutex<Enclosed>>>);
 
 impl Envelope {
     /// Reads or sets what is enclosed.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Enclosed) -> T) -> T {
-        let mut enclosed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        work(enclosed.get_or_insert_default())
+        let enclosed = self.0.get_or_init(Box::default);
+        work(&mut enclosed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What is enclosed, to be sent; `None` when nothing is.
-    pub(super) fn take(&self) -> Option<Box<Enclosed>> {
-        let mut enclosed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        enclosed.take()
+    pub(super) fn take(&self) -> Option<Enclosed> {
+        self.0.get().map(|_| self.with(mem::take))
     }
 
     /// Sets the attribute `name`; `None` for names that are not of that kind.

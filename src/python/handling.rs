@@ -22,8 +22,8 @@ use crate::python::invoker::Invoker;
 use crate::python::message::Fault;
 use crate::python::{enter, imports, vectorcall};
 use crate::status::{Code, Status};
-use crate::wire::Answers;
 use crate::wire::baidu_std::errno;
+use crate::wire::{Answers, Payload};
 
 /// What runs a call.
 struct Run<'a, 'py> {
@@ -67,6 +67,7 @@ impl Invoker {
         py: Python<'_>,
         link: &Arc<dyn Peer>,
         call: Call,
+        now: Option<Instant>,
         turn: &mut Turn<'_>,
     ) {
         let Call {
@@ -75,58 +76,69 @@ impl Invoker {
             extras,
             ticket,
         } = call;
-        // Before anything that takes time: whoever runs is counted, though the call ends meanwhile.
-        let counted = Arc::clone(&ticket);
-        let Some(running) = counted.run() else {
-            return;
-        };
-        // The numbers were held against these tables when the frame came in.
-        let Some((channel, served)) = self.served(py, link, place.service) else {
+        let Some(endpoint) = self.endpoint(py, link, place.service) else {
             let text = "the connection is being ended";
             ticket.fail(&Status::new(Code::Cancelled, text));
             return;
         };
-        let binding = served.clone_ref(py);
-        let binding = binding.get();
-        let table = binding.schema.methods();
-        let (Some(method), Some(bound)) = (
-            table.methods().get(place.method),
-            binding.methods.get(place.method),
-        ) else {
-            return;
+        let controller = ServerController::new(endpoint, place.method, ticket, extras);
+        let ran = Bound::new(py, controller).and_then(|controller| {
+            let ran = self.call_method(&controller, link, body, now, turn);
+            enter::release(controller.into_any());
+            ran
+        });
+        if let Err(error) = ran {
+            // Only our own objects can have failed here, for want of memory most likely.
+            self.servicing.hook_failed(py, "call", link.peer(), error);
+        }
+    }
+
+    /// Parses the request and runs the method.
+    fn call_method(
+        &self,
+        controller: &Bound<'_, ServerController>,
+        link: &Arc<dyn Peer>,
+        body: Payload,
+        now: Option<Instant>,
+        turn: &mut Turn<'_>,
+    ) -> PyResult<()> {
+        let py = controller.py();
+        let of_call = controller.get();
+        let ticket = of_call.ticket();
+        // Before anything that takes time: whoever runs is counted, though the call ends meanwhile.
+        let Some(running) = ticket.run() else {
+            return Ok(());
+        };
+        // The numbers were held against the tables when the frame came in.
+        let Some(bound) = of_call.bound() else {
+            return Ok(());
         };
         // Where none can be refused nobody asks how long they wait.
-        if link.traits().failures && !bound.awaits.load(Ordering::Relaxed) {
-            ticket.taken_up(Instant::now());
+        if let Some(now) = now.filter(|_| link.traits().failures)
+            && !bound.awaits.load(Ordering::Relaxed)
+        {
+            ticket.taken_up(now);
         }
         let opened = answer::opened(py, body, link.limit());
         let request = match opened.and_then(|body| parse(py, bound, &body)) {
             Ok(request) => request,
             Err(fault) => {
-                let text = format!("bad request for {}: {fault}", method.full_name);
-                return self.bad_body(link, &ticket, text);
+                let text = format!("bad request for {}: {fault}", of_call.full_name());
+                self.bad_body(link, ticket, text);
+                return Ok(());
             }
         };
-        let controller = ServerController::new(
-            Arc::clone(&self.servicing),
-            ticket,
-            channel,
-            (served, place.method),
-            extras,
-        );
         let Some(handler) = &bound.handler else {
-            let text = format!("{} is not implemented", method.full_name);
-            return controller.fail(&Status::new(Code::Unimplemented, text));
+            let text = format!("{} is not implemented", of_call.full_name());
+            of_call.fail(&Status::new(Code::Unimplemented, text));
+            return Ok(());
         };
         let run = Run {
             handler: handler.bind(py),
             awaits: &bound.awaits,
             running,
         };
-        if let Err(error) = self.run(py, controller, run, request, turn) {
-            // Only our own objects can have failed here, for want of memory most likely.
-            self.servicing.hook_failed(py, "call", link.peer(), error);
-        }
+        self.run(controller, run, request, turn)
     }
 
     fn bad_body(&self, link: &Arc<dyn Peer>, ticket: &Ticket, text: String) {
@@ -149,16 +161,16 @@ impl Invoker {
 
     fn run(
         &self,
-        py: Python<'_>,
-        controller: ServerController,
+        controller: &Bound<'_, ServerController>,
         run: Run<'_, '_>,
         request: Bound<'_, PyAny>,
         turn: &mut Turn<'_>,
     ) -> PyResult<()> {
+        let py = controller.py();
         let ends = controller
+            .get()
             .deadline()
             .map(|deadline| self.servicing.process.get().monotonic(deadline));
-        let controller = Bound::new(py, controller)?;
         let done = Bound::new(py, Done::new(controller.clone().unbind()))?;
         vectorcall::tell_type(&done);
         let handled = enter::in_copy(self.servicing.context.bind(py), || {
@@ -171,7 +183,6 @@ impl Invoker {
             ))
         });
         enter::release(request);
-        enter::release(controller.into_any());
         let settled = match handled {
             // The handler's context was left: the event loop may enter it at any time from now on.
             Ok((context, Ok(result))) => {

@@ -11,9 +11,12 @@ use pyo3::exceptions::PyPermissionError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
-use crate::call::{Call, CloseKind, CloseReason, Event, Link as Peer, RejectReason, Session, Turn};
+use crate::call::{
+    Call, CloseKind, CloseReason, Event, Link as Peer, Registry, RejectReason, Session, Turn,
+};
 use crate::python::binding::Binding;
 use crate::python::coroutine::Ends;
+use crate::python::endpoint::Endpoint;
 use crate::python::errors::Described;
 use crate::python::handling::is_awaitable;
 use crate::python::link::Link;
@@ -22,11 +25,15 @@ use crate::python::{answer, enter, imports};
 use crate::status::{Code, Status};
 use crate::wire::baidu_std::errno;
 
+/// The way back of a connection, what it is served, and the tables of that.
+type Made = (Py<PyAny>, Vec<Py<Endpoint>>, Arc<Registry>);
+
 /// What one connection is served.
 struct Open {
     link: Arc<dyn Peer>,
     channel: Py<PyAny>,
-    bindings: Vec<Py<Binding>>,
+    /// Services, in the order of the registry.
+    endpoints: Vec<Py<Endpoint>>,
     /// Why this session ended the connection; what still waits of it is not run.
     refused: Option<CloseReason>,
 }
@@ -46,19 +53,21 @@ impl fmt::Debug for Invoker {
 
 impl Session for Invoker {
     fn handle(&self, link: &Arc<dyn Peer>, event: Event, turn: &mut Turn<'_>) {
-        if let Event::Call(call) = &event
-            && self.is_over(call)
-        {
-            return;
-        }
-        Python::attach(|py| match event {
-            Event::Opened => self.opened(py, link, turn),
+        match event {
+            Event::Opened => Python::attach(|py| self.opened(py, link, turn)),
             Event::Credential(credential, metadata) => {
-                self.judge(py, link, &credential, &metadata);
+                Python::attach(|py| self.judge(py, link, &credential, &metadata));
             }
-            Event::Call(call) => self.call(py, link, call, turn),
-            Event::Closed(reason) => self.closed(py, link, reason, turn),
-        });
+            Event::Call(call) => {
+                let asked = call.ticket.deadline().is_some() || link.traits().failures;
+                // The clock is read where somebody counts on it.
+                let now = asked.then(Instant::now);
+                if !self.is_over(&call, now) {
+                    Python::attach(|py| self.call(py, link, call, now, turn));
+                }
+            }
+            Event::Closed(reason) => Python::attach(|py| self.closed(py, link, reason, turn)),
+        }
     }
 }
 
@@ -80,32 +89,29 @@ impl Invoker {
         found.map(work)
     }
 
-    /// The way back of a connection and the service at that place; none when it is being ended.
-    pub(super) fn served(
+    /// The service at that place as a connection is served it; none when that is being ended.
+    pub(super) fn endpoint(
         &self,
         py: Python<'_>,
         link: &Arc<dyn Peer>,
         service: usize,
-    ) -> Option<(Py<PyAny>, Py<Binding>)> {
+    ) -> Option<Py<Endpoint>> {
         self.with_open(link, |open| {
-            let binding = open.bindings.get(service)?.clone_ref(py);
-            let runs = open.refused.is_none();
-            runs.then(|| (open.channel.clone_ref(py), binding))
+            let endpoint = open.endpoints.get(service)?;
+            open.refused.is_none().then(|| endpoint.clone_ref(py))
         })?
     }
 
     /// Whether a call need not be run any more: its caller waits no longer, or has waited here for
     /// too long.
-    fn is_over(&self, call: &Call) -> bool {
+    fn is_over(&self, call: &Call, now: Option<Instant>) -> bool {
         let ticket = &call.ticket;
-        let refuses = ticket.link().traits().failures;
-        // The clock is read where somebody counts on it.
-        if ticket.deadline().is_some() || refuses {
-            let now = Instant::now();
+        if let Some(now) = now {
             if ticket.deadline().is_some_and(|deadline| deadline <= now) {
                 ticket.expire_unrun();
             }
             let most = self.servicing.queue_time;
+            let refuses = ticket.link().traits().failures;
             if refuses && ticket.age(now) > most && !ticket.is_ended() {
                 let text = format!("the call waited for a worker for {} s", most.as_secs_f64());
                 let status = Status::new(Code::ResourceExhausted, text);
@@ -124,13 +130,13 @@ impl Invoker {
 
     fn opened(&self, py: Python<'_>, link: &Arc<dyn Peer>, turn: &mut Turn<'_>) {
         match self.make_services(py, link) {
-            Ok((channel, Served { bindings, registry })) => {
+            Ok((channel, endpoints, registry)) => {
                 link.serve(registry);
-                let hooks: Vec<_> = hooks(py, &bindings, |binding| &binding.on_connected);
+                let hooks: Vec<_> = hooks(py, &endpoints, |binding| &binding.on_connected);
                 self.open().push(Open {
                     link: Arc::clone(link),
                     channel: channel.clone_ref(py),
-                    bindings,
+                    endpoints,
                     refused: None,
                 });
                 for hook in hooks {
@@ -147,11 +153,26 @@ impl Invoker {
         }
     }
 
-    fn make_services(&self, py: Python<'_>, link: &Arc<dyn Peer>) -> PyResult<(Py<PyAny>, Served)> {
+    fn make_services(&self, py: Python<'_>, link: &Arc<dyn Peer>) -> PyResult<Made> {
         let end = Link::new(py, &self.servicing.process, Arc::clone(link))?;
         let channel = enter::call(imports::peer_channel(py)?, (end,))?;
-        let served = self.servicing.serve(py, &channel)?;
-        Ok((channel.unbind(), served))
+        let Served { bindings, registry } = self.servicing.serve(py, &channel)?;
+        let endpoint = |binding| {
+            let (servicing, channel) = (Arc::clone(&self.servicing), channel.clone().unbind());
+            Py::new(
+                py,
+                Endpoint {
+                    servicing,
+                    channel,
+                    binding,
+                },
+            )
+        };
+        let endpoints = bindings
+            .into_iter()
+            .map(endpoint)
+            .collect::<PyResult<_>>()?;
+        Ok((channel.unbind(), endpoints, registry))
     }
 
     /// Asks the user whether the peer is whom it says it is.
@@ -215,12 +236,12 @@ impl Invoker {
         // All that came in was run: nothing more will be said.
         link.finish(reason.clone());
         let Some(Open {
-            channel, bindings, ..
+            channel, endpoints, ..
         }) = open
         else {
             return;
         };
-        for hook in hooks(py, &bindings, |binding| &binding.on_disconnected) {
+        for hook in hooks(py, &endpoints, |binding| &binding.on_disconnected) {
             let told = imports::disconnect(py)
                 .and_then(|class| enter::call(class, (reason.kind.label(), &reason.text)));
             let what = "on_disconnected";
@@ -262,9 +283,10 @@ impl Invoker {
 /// The hooks of one kind that services have.
 fn hooks(
     py: Python<'_>,
-    bindings: &[Py<Binding>],
+    endpoints: &[Py<Endpoint>],
     hook: impl Fn(&Binding) -> &Option<Py<PyAny>>,
 ) -> Vec<Py<PyAny>> {
-    let hook = |binding: &Py<Binding>| hook(binding.get()).as_ref().map(|hook| hook.clone_ref(py));
-    bindings.iter().filter_map(hook).collect()
+    let binding = |endpoint: &Py<Endpoint>| endpoint.get().binding.clone_ref(py);
+    let hook = |binding: Py<Binding>| hook(binding.get()).as_ref().map(|hook| hook.clone_ref(py));
+    endpoints.iter().map(binding).filter_map(hook).collect()
 }

@@ -10,6 +10,7 @@ mod controller;
 mod cork;
 mod coroutine;
 mod enclosed;
+mod endpoint;
 mod enter;
 mod errors;
 mod fd;

@@ -40,7 +40,7 @@ struct Fate {
 /// One worker behind a door.
 struct House {
     now: u64,
-    door: Arc<Admission>,
+    door: Admission,
     callers: Vec<Caller>,
     lines: Vec<Line>,
     fates: Vec<Fate>,
@@ -59,7 +59,7 @@ impl House {
         };
         Self {
             now: 0,
-            door: Arc::new(Admission::new(limits, Vec::new())),
+            door: Admission::new(limits, Vec::new()),
             callers: callers.to_vec(),
             lines: callers.iter().map(|_| Line::new()).collect(),
             fates: vec![Fate::default(); callers.len()],
@@ -104,8 +104,8 @@ impl House {
                 .is_some_and(|(came, _)| came + patience <= self.now)
             {
                 if let Some((_, permit)) = line.pop_front() {
-                    permit.begin();
-                    permit.leave();
+                    permit.begin(&self.door);
+                    permit.leave(&self.door);
                     self.fates[place].expired += 1;
                 }
             }
@@ -118,10 +118,10 @@ impl House {
         let Some((came, permit)) = self.lines[place].pop_front() else {
             return false;
         };
-        permit.begin();
-        permit.taken_up(Duration::from_micros(self.now - came));
+        permit.begin(&self.door);
+        permit.taken_up(&self.door, Duration::from_micros(self.now - came));
         self.now += COST;
-        permit.leave();
+        permit.leave(&self.door);
         let took = self.now - came;
         let fate = &mut self.fates[place];
         if took <= self.callers[place].patience {
@@ -239,15 +239,15 @@ fn coroutines_that_await_end_in_time() {
             next += COST / 4;
             let patience = Some(Duration::from_micros(PATIENCE));
             if let Ok(permit) = house.door.enter(PLACE, patience, Held::default) {
-                permit.begin();
-                permit.wait_again();
+                permit.begin(&house.door);
+                permit.wait_again(&house.door);
                 ready.push_back((now, permit, false));
             }
         }
         match ready.pop_front() {
             None => now = next,
             Some((came, permit, true)) => {
-                permit.leave();
+                permit.leave(&house.door);
                 let ended = if now - came <= PATIENCE {
                     &mut fate.answered
                 } else {
@@ -256,8 +256,8 @@ fn coroutines_that_await_end_in_time() {
                 *ended += 1;
             }
             Some((came, permit, false)) => {
-                permit.begin();
-                permit.taken_up(Duration::from_micros(now - came));
+                permit.begin(&house.door);
+                permit.taken_up(&house.door, Duration::from_micros(now - came));
                 now += COST;
                 ready.push_back((came, permit, true));
             }

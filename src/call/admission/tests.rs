@@ -6,16 +6,16 @@ const fn at(service: usize, method: usize) -> Place {
     Place { service, method }
 }
 
-fn door(concurrency: Option<usize>, methods: Vec<Vec<Option<usize>>>) -> Arc<Admission> {
+fn door(concurrency: Option<usize>, methods: Vec<Vec<Option<usize>>>) -> Admission {
     let limits = Limits {
         concurrency,
         queued: 3,
         queue_time: Duration::from_secs(1),
     };
-    Arc::new(Admission::new(limits, methods))
+    Admission::new(limits, methods)
 }
 
-fn refused(door: &Arc<Admission>, place: Place) -> String {
+fn refused(door: &Admission, place: Place) -> String {
     let status = door.enter(place, None, Held::default).unwrap_err();
     assert_eq!(status.code, Code::ResourceExhausted);
     status.text
@@ -27,14 +27,16 @@ fn a_call_keeps_its_place_until_it_leaves() {
     let first = door.enter(at(0, 0), None, Held::default).unwrap();
     let second = door.enter(at(0, 1), None, Held::default).unwrap();
     assert!(refused(&door, at(0, 0)).contains("the server runs 2"));
-    first.leave();
+    first.leave(&door);
     let third = door.enter(at(0, 0), None, Held::default).unwrap();
     assert!(door.enter(at(0, 0), None, Held::default).is_err());
     for permit in [second, third] {
-        permit.begin();
-        permit.leave();
+        permit.begin(&door);
+        permit.leave(&door);
     }
-    door.enter(at(0, 0), None, Held::default).unwrap().leave();
+    door.enter(at(0, 0), None, Held::default)
+        .unwrap()
+        .leave(&door);
 }
 
 #[test]
@@ -43,9 +45,11 @@ fn a_method_has_a_bound_of_its_own_and_takes_nothing_when_it_refuses() {
     let slow = door.enter(at(1, 1), None, Held::default).unwrap();
     assert!(refused(&door, at(1, 1)).contains("the method runs 1"));
     let other = door.enter(at(1, 0), None, Held::default).unwrap();
-    slow.leave();
-    other.leave();
-    door.enter(at(1, 1), None, Held::default).unwrap().leave();
+    slow.leave(&door);
+    other.leave(&door);
+    door.enter(at(1, 1), None, Held::default)
+        .unwrap()
+        .leave(&door);
 }
 
 #[test]
@@ -60,26 +64,26 @@ fn calls_wait_until_they_begin_and_those_that_cannot_be_refused_are_counted_too(
     assert!(refused(&door, at(0, 0)).contains("3 calls wait already"));
     let more = door.admit();
     for permit in permits {
-        permit.begin();
+        permit.begin(&door);
     }
     assert_eq!(door.waiting_calls(), 1);
-    more.begin();
+    more.begin(&door);
     assert_eq!(door.waiting_calls(), 0);
 }
 
 /// A door at which 100 calls wait, of which each takes 10 ms.
-fn crowded() -> (Arc<Admission>, Vec<Permit>) {
+fn crowded() -> (Admission, Vec<Permit>) {
     let limits = Limits {
         concurrency: None,
         queued: 1000,
         queue_time: Duration::from_millis(700),
     };
-    let door = Arc::new(Admission::new(limits, Vec::new()));
+    let door = Admission::new(limits, Vec::new());
     for _ in 0..10 {
         let permits: Vec<_> = (0..100).map(|_| door.admit()).collect();
         for (permit, waited) in permits.iter().zip(1..) {
-            permit.begin();
-            permit.taken_up(Duration::from_millis(10 * waited));
+            permit.begin(&door);
+            permit.taken_up(&door, Duration::from_millis(10 * waited));
         }
     }
     let permits = (0..100).map(|_| door.admit()).collect();
@@ -114,25 +118,25 @@ fn a_call_that_would_wait_for_half_of_its_time_is_refused_at_once() {
 fn whoever_finds_nobody_waiting_is_let_in() {
     let (door, permits) = crowded();
     for permit in permits {
-        permit.begin();
+        permit.begin(&door);
     }
     let patience = Some(Duration::from_millis(1));
     let first = door.enter(at(0, 0), patience, Held::default).unwrap();
     // How long others waited says nothing any more.
     let second = door.enter(at(0, 0), patience, Held::default).unwrap();
     for permit in [first, second] {
-        permit.begin();
-        permit.leave();
+        permit.begin(&door);
+        permit.leave(&door);
     }
 }
 
 /// How many calls of one connection come in, while others have as many.
-fn taken_by_one(door: &Arc<Admission>, others: usize, begin: bool) -> usize {
+fn taken_by_one(door: &Admission, others: usize, begin: bool) -> usize {
     let mut own = 0;
     for _ in 0..others {
         let permit = door.enter(at(0, 0), None, Held::default).unwrap();
         if begin {
-            permit.begin();
+            permit.begin(door);
         }
     }
     while let Ok(permit) = door.enter(at(0, 0), None, || Held {
@@ -142,7 +146,7 @@ fn taken_by_one(door: &Arc<Admission>, others: usize, begin: bool) -> usize {
     }) {
         own += 1;
         if begin {
-            permit.begin();
+            permit.begin(door);
         }
     }
     own
@@ -156,15 +160,19 @@ fn nobody_takes_the_last_place_from_those_who_have_none() {
         queue_time: Duration::from_secs(1),
     };
     let waiting = |others| {
-        let door = Arc::new(Admission::new(limits(None, 900), Vec::new()));
+        let door = Admission::new(limits(None, 900), Vec::new());
         let own = taken_by_one(&door, others, false);
         // Whoever comes now finds a place.
-        door.enter(at(0, 0), None, Held::default).unwrap().begin();
+        door.enter(at(0, 0), None, Held::default)
+            .unwrap()
+            .begin(&door);
         own
     };
     assert_eq!(waiting(0), 800);
     assert_eq!(waiting(450), 400);
-    let door = Arc::new(Admission::new(limits(Some(900), 10), Vec::new()));
+    let door = Admission::new(limits(Some(900), 10), Vec::new());
     assert_eq!(taken_by_one(&door, 0, true), 800);
-    door.enter(at(0, 0), None, Held::default).unwrap().begin();
+    door.enter(at(0, 0), None, Held::default)
+        .unwrap()
+        .begin(&door);
 }

@@ -18,6 +18,7 @@ type Said<T, E> = Option<Result<T, E>>;
 pub(in crate::call) struct Recorder {
     answers: Mutex<Vec<(ReplyTo, Said<Payload, Status>)>>,
     lost: AtomicBool,
+    door: Option<Arc<Admission>>,
     /// What is said instead of any answer.
     instead: Mutex<Option<Code>>,
     count: Count,
@@ -63,6 +64,9 @@ impl Link for Recorder {
         };
         locked(&self.answers).push((to, answer.map(owned)));
         *locked(&self.instead)
+    }
+    fn door(&self) -> Option<&Admission> {
+        self.door.as_deref()
     }
     fn tally(&self) -> &dyn Tally {
         &self.count
@@ -122,7 +126,7 @@ impl Ears {
 
 /// A ticket of a call that waits, which nobody watches.
 pub(in crate::call) fn waiting_ticket(door: &Arc<Admission>) -> Arc<Ticket> {
-    Bench::default().ticket(0, Some(door.admit()))
+    Bench::behind(door).ticket(0, Some(door.admit()))
 }
 
 /// Everything around a ticket.
@@ -132,6 +136,16 @@ struct Bench {
 }
 
 impl Bench {
+    /// One whose permits are given at `door`.
+    fn behind(door: &Arc<Admission>) -> Self {
+        let door = Some(Arc::clone(door));
+        let link = Arc::new(Recorder {
+            door,
+            ..Recorder::default()
+        });
+        Self { link }
+    }
+
     fn ticket(&self, place: usize, permit: Option<Permit>) -> Arc<Ticket> {
         let link: Arc<dyn Link> = Arc::clone(&self.link) as _;
         let to = to(place);
@@ -194,8 +208,8 @@ fn door(most: usize) -> Arc<Admission> {
 fn is_free(door: &Arc<Admission>) -> bool {
     let permit = door.enter(PLACE, None, Held::default);
     if let Ok(permit) = &permit {
-        permit.begin();
-        permit.leave();
+        permit.begin(door);
+        permit.leave(door);
     }
     permit.is_ok()
 }
@@ -319,7 +333,8 @@ fn a_listener_that_comes_late_is_told_at_once_and_one_that_is_gone_is_not() {
 #[test]
 fn a_permit_is_free_once_the_call_has_ended_and_its_handler_returned() {
     for (returns_first, runs_on) in [(true, false), (true, true), (false, false), (false, true)] {
-        let (bench, door) = (Bench::default(), door(1));
+        let door = door(1);
+        let bench = Bench::behind(&door);
         let ticket = bench.ticket(1, Some(door.enter(PLACE, None, Held::default).unwrap()));
         ticket.begin();
         let running = ticket.run().unwrap();
@@ -349,7 +364,8 @@ fn a_permit_is_free_once_the_call_has_ended_and_its_handler_returned() {
 
 #[test]
 fn a_call_waits_until_it_begins_or_ends() {
-    let (bench, door) = (Bench::default(), door(1));
+    let door = door(1);
+    let bench = Bench::behind(&door);
     let waiting = || door.waiting_calls();
     let ticket = |place| bench.ticket(place, Some(door.admit()));
     let (begins, ends, dropped) = (ticket(1), ticket(2), ticket(3));
@@ -368,7 +384,8 @@ fn a_call_waits_until_it_begins_or_ends() {
 
 #[test]
 fn a_call_that_waits_again_is_counted_until_it_begins_or_ends() {
-    let (bench, door) = (Bench::default(), door(1));
+    let door = door(1);
+    let bench = Bench::behind(&door);
     let waiting = || door.waiting_calls();
     let expired = || bench.link.count.expired.load(Ordering::SeqCst);
     let waits = |place| {
@@ -406,7 +423,7 @@ fn a_call_that_waits_again_is_counted_until_it_begins_or_ends() {
 fn a_call_that_waits_again_while_it_ends_is_counted_back_once() {
     let door = door(1);
     for round in 0..500 {
-        let bench = Bench::default();
+        let bench = Bench::behind(&door);
         let ticket = bench.ticket(1, Some(door.admit()));
         ticket.begin();
         let runs = ticket.run().unwrap().on();
@@ -471,7 +488,7 @@ fn many_threads_end_a_ticket_once() {
     const THREADS: usize = 6;
     let door = door(1);
     for round in 0..300 {
-        let bench = Bench::default();
+        let bench = Bench::behind(&door);
         let ears = Arc::new(Ears::default());
         let ticket = bench.ticket(1, Some(door.enter(PLACE, None, Held::default).unwrap()));
         ticket.on_end(ears.weak());
@@ -517,7 +534,7 @@ fn many_threads_end_a_ticket_once() {
         assert!(is_free(&door), "round {round}: a permit is kept");
         let more = door.enter(PLACE, None, Held::default).unwrap();
         assert!(!is_free(&door), "round {round}: more is given back");
-        more.begin();
-        more.leave();
+        more.begin(&door);
+        more.leave(&door);
     }
 }

@@ -25,7 +25,7 @@ impl ServerController {
             self.ticket.respond(body, &Extras::NONE);
             return;
         };
-        let Enclosed { parts, compression } = *enclosed;
+        let Enclosed { parts, compression } = enclosed;
         match answer::packed(py, response, compression) {
             Ok(body) => {
                 let extras = Extras::from(parts);
@@ -56,7 +56,7 @@ impl ServerController {
     pub(in crate::python) fn fail(&self, status: &Status) {
         let line = self.failure_line("call failed", status);
         if self.deny(status) {
-            self.servicing.log(Level::Error, line);
+            self.servicing().log(Level::Error, line);
         }
     }
 
@@ -75,7 +75,7 @@ impl ServerController {
             self.link().peer(),
             status.text
         );
-        let told = if is_answer || self.servicing.expose_errors {
+        let told = if is_answer || self.servicing().expose_errors {
             status
         } else {
             Status::new(status.code, "internal error")
@@ -87,7 +87,7 @@ impl ServerController {
         } else {
             Some(Box::new(error.into_value(py).into_any()))
         };
-        let journal = &self.servicing.process.get().journal;
+        let journal = &self.servicing().process.get().journal;
         journal.attach(Level::Error, line, attached);
     }
 

@@ -3,7 +3,7 @@
 mod attributes;
 mod ending;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use pyo3::PyTraverseError;
@@ -16,6 +16,7 @@ use pyo3::types::{PyBytes, PyDict, PyMappingProxy, PyString, PyType};
 use crate::call::{Link, Ticket};
 use crate::python::binding::{Binding, BoundMethod};
 use crate::python::enclosed::Envelope;
+use crate::python::endpoint::Endpoint;
 use crate::python::servicing::Servicing;
 use crate::python::watch::Watch;
 use crate::python::{answer, enter, imports};
@@ -26,45 +27,54 @@ use attributes::Attributes;
 #[pyclass(frozen, weakref, module = "callmethod._core")]
 #[derive(Debug)]
 pub(super) struct ServerController {
-    servicing: Arc<Servicing>,
-    ticket: Arc<Ticket>,
-    channel: Py<PyAny>,
-    binding: Py<Binding>,
-    /// The method's place in it.
+    endpoint: Py<Endpoint>,
+    /// The method's place in the binding.
     method: usize,
+    ticket: Arc<Ticket>,
     /// What came beside the request.
     received: Extras,
     enclosed: Envelope,
-    failed: Mutex<Option<String>>,
-    /// Made at the first need.
+    /// Made at the first need, as is the watch: most calls do without, and a lock that nobody
+    /// wants costs something, too.
+    failed: OnceLock<Mutex<String>>,
     watch: OnceLock<Arc<Watch>>,
     attributes: Attributes,
 }
 
 impl ServerController {
     pub(super) fn new(
-        servicing: Arc<Servicing>,
+        endpoint: Py<Endpoint>,
+        method: usize,
         ticket: Arc<Ticket>,
-        channel: Py<PyAny>,
-        (binding, method): (Py<Binding>, usize),
         received: Extras,
     ) -> Self {
         Self {
-            servicing,
-            ticket,
-            channel,
-            binding,
+            endpoint,
             method,
+            ticket,
             received,
             enclosed: Envelope::default(),
-            failed: Mutex::new(None),
+            failed: OnceLock::new(),
             watch: OnceLock::new(),
             attributes: Attributes::default(),
         }
     }
 
+    /// The duty to end its call.
+    pub(super) fn ticket(&self) -> &Arc<Ticket> {
+        &self.ticket
+    }
+
     fn link(&self) -> &dyn Link {
         &**self.ticket.link()
+    }
+
+    fn binding(&self) -> &Binding {
+        self.endpoint.get().binding.get()
+    }
+
+    fn way_back(&self) -> &Py<PyAny> {
+        &self.endpoint.get().channel
     }
 
     /// Whether the caller waits for an answer.
@@ -72,22 +82,18 @@ impl ServerController {
         self.link().traits().answers != Answers::Never
     }
 
-    fn failure(&self) -> MutexGuard<'_, Option<String>> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn servicing(&self) -> &Servicing {
-        &self.servicing
+        &self.endpoint.get().servicing
     }
 
     /// What is known of the method, which was held against the table when the call came in.
     pub(super) fn bound(&self) -> Option<&BoundMethod> {
-        self.binding.get().methods.get(self.method)
+        self.binding().methods.get(self.method)
     }
 
     /// Full name of the method.
     pub(super) fn full_name(&self) -> &str {
-        let methods = self.binding.get().schema.methods().methods();
+        let methods = self.binding().schema.methods().methods();
         methods
             .get(self.method)
             .map_or("", |method| &*method.full_name)
@@ -100,7 +106,9 @@ impl ServerController {
 
     /// The text of `SetFailed`, if it was called.
     pub(super) fn failed_text(&self) -> Option<String> {
-        self.failure().clone()
+        let failed = self.failed.get()?;
+        let text = failed.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(text.clone())
     }
 }
 
@@ -109,13 +117,13 @@ impl ServerController {
     /// An `RpcChannel` back to the caller, on the same connection.
     #[getter]
     fn rpc_channel(&self, py: Python<'_>) -> Py<PyAny> {
-        self.channel.clone_ref(py)
+        self.way_back().clone_ref(py)
     }
 
     /// The same as `rpc_channel`.
     #[getter]
     fn channel(&self, py: Python<'_>) -> Py<PyAny> {
-        self.channel.clone_ref(py)
+        self.way_back().clone_ref(py)
     }
 
     /// Where the caller is.
@@ -128,13 +136,13 @@ impl ServerController {
     /// `callmethod.TlsInfo`; None without TLS.
     #[getter]
     fn tls<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.channel.bind(py).getattr(intern!(py, "_tls"))
+        self.way_back().bind(py).getattr(intern!(py, "_tls"))
     }
 
     /// What `authenticate` gave for the caller; None where it gave True, or is not asked.
     #[getter]
     fn peer_identity<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.channel.bind(py).getattr(intern!(py, "_identity"))
+        self.way_back().bind(py).getattr(intern!(py, "_identity"))
     }
 
     /// Name of the protocol that the call came by.
@@ -234,14 +242,16 @@ impl ServerController {
     fn set_failed(&self, py: Python<'_>, reason: &Bound<'_, PyAny>) -> PyResult<()> {
         // Often an exception: what its `str()` gives is meant.
         let text = enter::call(PyType::new::<PyString>(py).as_any(), (reason,))?;
-        *self.failure() = Some(answer::text("reason", &text)?);
+        let text = answer::text("reason", &text)?;
+        let failed = self.failed.get_or_init(|| Mutex::new(text.clone()));
+        *failed.lock().unwrap_or_else(PoisonError::into_inner) = text;
         Ok(())
     }
 
     /// Whether `SetFailed` was called.
     #[pyo3(name = "Failed")]
     fn has_failed(&self) -> bool {
-        self.failure().is_some()
+        self.failed.get().is_some()
     }
 
     /// The text of `SetFailed`; empty when it was not called.
@@ -264,7 +274,7 @@ impl ServerController {
         }
         let watch = self
             .watch
-            .get_or_init(|| Watch::new(Arc::clone(&self.servicing.process.get().callbacks)));
+            .get_or_init(|| Watch::new(Arc::clone(&self.servicing().process.get().callbacks)));
         watch.add(callback.unbind());
         let (ended, lost) = (Arc::downgrade(watch), Arc::downgrade(watch));
         self.ticket.on_end(ended);
@@ -330,9 +340,8 @@ impl ServerController {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.channel)?;
+        visit.call(&self.endpoint)?;
         self.attributes.traverse(&visit)?;
-        visit.call(&self.binding)?;
         match self.watch.get() {
             Some(watch) => watch.traverse(&visit),
             None => Ok(()),

@@ -1,7 +1,7 @@
 //! What waits in a lane, how much of that may, and who waits for it.
 
 use super::*;
-use crate::call::{Held, Permit};
+use crate::call::Held;
 
 #[test]
 fn a_full_lane_stops_its_reader_until_half_is_free() {
@@ -177,8 +177,10 @@ fn lets_one_in_after(held_back: bool) -> bool {
         method: 0,
     };
     let patience = Some(Duration::from_secs(2));
-    let permit = DOOR.with(|door| door.enter(place, patience, held));
-    permit.as_ref().map(Permit::begin).is_ok()
+    DOOR.with(|door| {
+        let permit = door.enter(place, patience, held);
+        permit.map(|permit| permit.begin(door)).is_ok()
+    })
 }
 
 #[test]
