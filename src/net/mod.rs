@@ -25,6 +25,7 @@ mod rope;
 mod runtime;
 pub mod server;
 mod socket;
+mod spare;
 mod staff;
 mod stream;
 pub mod terms;

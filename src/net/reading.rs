@@ -14,13 +14,12 @@ use crate::net::Stream;
 use crate::net::admitting::Batch;
 use crate::net::connection::Connection;
 use crate::net::cork;
+use crate::net::spare;
 use crate::net::terms::Role;
 use crate::net::tls;
 use crate::wire::tls::{is_hello, looks_like_tls};
 use crate::wire::{Frame, Reads, WireError};
 
-/// Bytes of room for one read.
-const READ_BYTES: usize = 16 * 1024;
 /// Bytes that are read of one connection before others have their turn, should they never end.
 const TURN_BYTES: usize = 16 * 1024;
 /// Frames that are cut off before that: what takes time is them, where they are small.
@@ -75,8 +74,7 @@ impl Connection {
             lane.push(link, batch.calls);
             let left = cut?;
             if buffer.is_empty() {
-                // An idle connection keeps no buffer.
-                buffer = BytesMut::new();
+                spare::take_room(&mut buffer);
             }
             std::future::poll_fn(|context| lane.poll_room(context)).await;
             self.until_read().await;
@@ -93,7 +91,7 @@ impl Connection {
             }
             loop {
                 stream.readable().await.map_err(reset)?;
-                buffer.reserve(READ_BYTES);
+                spare::make_room(&mut buffer);
                 match stream.try_read(&mut buffer) {
                     Ok(0) if buffer.is_empty() => return Ok(()),
                     Ok(0) => {
@@ -149,13 +147,13 @@ impl Connection {
         if matches!(self.terms.role, Role::Caller { .. }) || !self.answers() {
             return;
         }
-        loop {
+        while self.has_much_to_say() {
             let mut room = pin!(self.room.notified());
             room.as_mut().enable();
-            if !self.has_much_to_say() {
-                return;
+            // It may have been read in between.
+            if self.has_much_to_say() {
+                room.await;
             }
-            room.await;
         }
     }
 

@@ -150,9 +150,12 @@ impl Socket {
     /// # Errors
     /// `WouldBlock` when it takes nothing; else the connection broke.
     pub fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_write_vectored(parts),
-            Self::Unix(stream) => stream.try_write_vectored(parts),
+        match (self, parts) {
+            // The system has less to look at.
+            (Self::Tcp(stream), [part]) => stream.try_write(part),
+            (Self::Unix(stream), [part]) => stream.try_write(part),
+            (Self::Tcp(stream), parts) => stream.try_write_vectored(parts),
+            (Self::Unix(stream), parts) => stream.try_write_vectored(parts),
         }
     }
 
