@@ -45,7 +45,7 @@ impl fmt::Debug for Head {
 
 /// Bytes up to which a message or an attachment is copied out of the buffer it came in: few bytes
 /// that wait must not hold on to all of it.
-const SMALL_BYTES: usize = 2 * 1024;
+pub(crate) const SMALL_BYTES: usize = 2 * 1024;
 
 /// Takes the next `length` bytes, which are there, off the front of `buffer`.
 pub(crate) fn take(buffer: &mut BytesMut, length: usize) -> Bytes {

@@ -10,7 +10,7 @@ use crate::wire::baidu_std::meta::{RpcMeta, RpcRequestMeta, UserField};
 use crate::wire::baidu_std::{BaiduStd, COMPRESSIONS, checksum, errno, usual};
 use crate::wire::brpc::{Incoming, id, is_call, outcome, parse, required, text};
 use crate::wire::{
-    BodyFault, CallFrame, Checksum, Frame, Parts, Payload, Reads, ReplyFrame, Target, Trace,
+    BodyFault, CallFrame, Checksum, Frame, Name, Parts, Payload, Reads, ReplyFrame, Target, Trace,
     WireError,
 };
 
@@ -54,8 +54,8 @@ fn call(mut meta: RpcMeta, payload: Bytes) -> CallFrame {
     };
     CallFrame {
         target: Target::Name {
-            service: request.service_name.as_deref().unwrap_or_default().into(),
-            method: request.method_name.as_deref().unwrap_or_default().into(),
+            service: Name::from_slice(request.service_name.as_deref().unwrap_or_default()),
+            method: Name::from_slice(request.method_name.as_deref().unwrap_or_default()),
         },
         id: Some(id(meta.correlation_id)),
         timeout: request.timeout_ms.and_then(timeout),

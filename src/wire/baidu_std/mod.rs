@@ -8,11 +8,11 @@ mod usual;
 
 pub use crate::wire::brpc::errno;
 
-use bytes::Buf as _;
+use bytes::{Buf as _, BufMut};
 
 use crate::wire::brpc::{BrpcCodec, Compressions, Dialect, Sizes, TRAITS};
 use crate::wire::compress::Compression::{Gzip, None, Snappy, Zlib};
-use crate::wire::{Head, Traits, WireError};
+use crate::wire::{Traits, WireError};
 
 /// The codec of baidu_std.
 pub type BaiduStdCodec = BrpcCodec<BaiduStd>;
@@ -39,8 +39,8 @@ impl Dialect for BaiduStd {
         Sizes::of_body(sizes.get_u32(), sizes.get_u32(), limit)
     }
 
-    fn write_sizes(sizes: Sizes, head: &mut Head) {
-        head.push(&sizes.short_sum().to_be_bytes());
-        head.push(&sizes.short_meta().to_be_bytes());
+    fn write_sizes(sizes: Sizes, head: &mut impl BufMut) {
+        head.put_u32(sizes.short_sum());
+        head.put_u32(sizes.short_meta());
     }
 }

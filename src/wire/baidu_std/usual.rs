@@ -5,13 +5,15 @@
 //! does everything that is not plain: a field twice, a number in too many bytes. A test holds both
 //! ways to the same frames.
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes};
 use prost::encoding::encode_varint;
 use smallvec::SmallVec;
 
 use crate::wire::baidu_std::incoming::timeout;
 use crate::wire::compress::Compression;
-use crate::wire::{CallFrame, Extras, Frame, OutgoingReply, Payload, Reads, ReplyFrame, Target};
+use crate::wire::{
+    CallFrame, Extras, Frame, Name, OutgoingReply, Payload, Reads, ReplyFrame, Target,
+};
 
 /// Bytes of a usual meta of an answer, at most.
 const META_BYTES: usize = 24;
@@ -169,8 +171,8 @@ impl Usual<'_> {
                 timeout_ms,
             } => Frame::Call(CallFrame {
                 target: Target::Name {
-                    service: service.into(),
-                    method: method.into(),
+                    service: Name::from_slice(service),
+                    method: Name::from_slice(method),
                 },
                 id,
                 timeout: timeout_ms.and_then(timeout),
@@ -198,18 +200,15 @@ pub(super) fn reply_meta(reply: &OutgoingReply<'_>) -> Option<SmallVec<[u8; META
     if !plain || reply.extras.parts().is_some() {
         return None;
     }
-    let mut varint = [0; VARINT_BYTES as usize];
-    let room = varint.len();
-    let mut rest = &mut varint[..];
-    encode_varint(reply.id?, &mut rest);
-    let length = room - rest.len();
-    let mut meta = SmallVec::new();
+    let mut meta = [0; META_BYTES];
+    let mut room = &mut meta[..];
     // response { error_code: 0 }, compress_type: 0, correlation_id
-    meta.extend_from_slice(&[0x12, 2, 0x08, 0, 0x18, 0, 0x20]);
-    meta.extend_from_slice(varint.get(..length)?);
+    room.put_slice(&[0x12, 2, 0x08, 0, 0x18, 0, 0x20]);
+    encode_varint(reply.id?, &mut room);
     // content_type: 0, checksum_type: 0, checksum_value: ""
-    meta.extend_from_slice(&[0x50, 0, 0x58, 0, 0x62, 0]);
-    Some(meta)
+    room.put_slice(&[0x50, 0, 0x58, 0, 0x62, 0]);
+    let length = META_BYTES - room.len();
+    Some(SmallVec::from_buf_and_len(meta, length))
 }
 
 #[cfg(test)]

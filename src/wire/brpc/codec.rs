@@ -2,15 +2,18 @@
 
 use std::marker::PhantomData;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use prost::Message;
 
 use crate::wire::brpc::{Dialect, Sizes};
-use crate::wire::codec::take;
+use crate::wire::codec::SMALL_BYTES;
 use crate::wire::sniff::magic;
 use crate::wire::{
     Codec, EncodeError, Frame, Head, OutgoingCall, OutgoingReply, Reads, Sniff, Traits, WireError,
 };
+
+/// Bytes of a magic number and sizes, at most.
+const START_BYTES: usize = 4 + 20;
 
 /// The codec of one protocol of the family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +67,18 @@ where
         else {
             return Ok(None);
         };
-        let start = buffer.split_to(header + meta);
-        let payload = take(buffer, rest);
-        let meta = start.get(header..).unwrap_or_default();
-        D::frame(reads, meta, payload).map(Some)
+        let (start, end) = (header + meta, header + meta + rest);
+        if rest > SMALL_BYTES {
+            let start = buffer.split_to(start);
+            let payload = buffer.split_to(rest).freeze();
+            let meta = start.get(header..).unwrap_or_default();
+            return D::frame(reads, meta, payload).map(Some);
+        }
+        let payload = Bytes::copy_from_slice(buffer.get(start..end).unwrap_or_default());
+        let meta = buffer.get(header..start).unwrap_or_default();
+        let frame = D::frame(reads, meta, payload);
+        buffer.advance(end);
+        frame.map(Some)
     }
 
     fn call_head(&self, call: &OutgoingCall<'_>) -> Result<Head, EncodeError> {
@@ -115,10 +126,12 @@ fn begun<D: Dialect>(
     attachment: usize,
 ) -> Result<Head, EncodeError> {
     let sizes = Sizes::to_send(meta, message, attachment, limit)?;
-    let mut head = Head::default();
-    head.push(&D::MAGIC);
-    D::write_sizes(sizes, &mut head);
-    Ok(head)
+    let mut start = [0; START_BYTES];
+    let mut room = &mut start[..];
+    room.put_slice(&D::MAGIC);
+    D::write_sizes(sizes, &mut room);
+    let length = START_BYTES - room.len();
+    Ok(Head::from(start.get(..length).unwrap_or_default()))
 }
 
 /// Refuses bytes as soon as they cannot begin a frame.

@@ -1,11 +1,11 @@
 //! In what a protocol of the family differs from the others.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use prost::Message;
 
 use crate::wire::brpc::Sizes;
 use crate::wire::{
-    Answers, EncodeError, Frame, Head, OutgoingCall, OutgoingReply, Reads, Traits, WireError,
+    Answers, EncodeError, Frame, OutgoingCall, OutgoingReply, Reads, Traits, WireError,
 };
 
 /// One protocol.
@@ -23,7 +23,7 @@ pub(crate) trait Dialect: Incoming + Outgoing {
     fn read_sizes(sizes: &[u8], limit: u64) -> Result<Sizes, WireError>;
 
     /// Writes the sizes.
-    fn write_sizes(sizes: Sizes, head: &mut Head);
+    fn write_sizes(sizes: Sizes, head: &mut impl BufMut);
 }
 
 /// How it makes frames of what it reads.

@@ -6,11 +6,11 @@ mod incoming;
 mod meta;
 mod outgoing;
 
-use bytes::Buf as _;
+use bytes::{Buf as _, BufMut};
 
 use crate::wire::brpc::{BrpcCodec, Compressions, Dialect, Sizes, TRAITS};
 use crate::wire::compress::Compression::{Gzip, None, Snappy, Zlib};
-use crate::wire::{Head, Traits, WireError};
+use crate::wire::{Traits, WireError};
 
 /// The codec of hulu_pbrpc.
 pub type HuluCodec = BrpcCodec<Hulu>;
@@ -35,8 +35,8 @@ impl Dialect for Hulu {
         Sizes::of_body(sizes.get_u32_le(), sizes.get_u32_le(), limit)
     }
 
-    fn write_sizes(sizes: Sizes, head: &mut Head) {
-        head.push(&sizes.short_sum().to_le_bytes());
-        head.push(&sizes.short_meta().to_le_bytes());
+    fn write_sizes(sizes: Sizes, head: &mut impl BufMut) {
+        head.put_u32_le(sizes.short_sum());
+        head.put_u32_le(sizes.short_meta());
     }
 }

@@ -6,7 +6,7 @@ use crate::wire::brpc::{Incoming, errno, is_call, outcome, parse, required};
 use crate::wire::sofa::meta::{REQUEST, RESPONSE, SofaRpcMeta};
 use crate::wire::sofa::{COMPRESSIONS, Sofa};
 use crate::wire::{
-    BodyFault, CallFrame, Extras, Frame, Payload, Reads, ReplyFrame, Target, WireError,
+    BodyFault, CallFrame, Extras, Frame, Name, Payload, Reads, ReplyFrame, Target, WireError,
 };
 
 impl Incoming for Sofa {
@@ -55,7 +55,7 @@ fn target(name: &[u8]) -> Target {
     let mut parts = name.rsplitn(2, |&byte| byte == b'.');
     let (method, service) = (parts.next(), parts.next());
     Target::Name {
-        service: service.unwrap_or_default().into(),
-        method: method.unwrap_or_default().into(),
+        service: Name::from_slice(service.unwrap_or_default()),
+        method: Name::from_slice(method.unwrap_or_default()),
     }
 }

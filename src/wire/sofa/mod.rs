@@ -6,11 +6,11 @@ mod incoming;
 mod meta;
 mod outgoing;
 
-use bytes::Buf as _;
+use bytes::{Buf as _, BufMut};
 
 use crate::wire::brpc::{BrpcCodec, Compressions, Dialect, Sizes, TRAITS};
 use crate::wire::compress::Compression::{Gzip, None, Snappy, Zlib};
-use crate::wire::{Head, Traits, WireError};
+use crate::wire::{Traits, WireError};
 
 /// The codec of sofa_pbrpc.
 pub type SofaCodec = BrpcCodec<Sofa>;
@@ -36,9 +36,9 @@ impl Dialect for Sofa {
         Sizes::of_sum(meta, body, message, limit)
     }
 
-    fn write_sizes(sizes: Sizes, head: &mut Head) {
-        head.push(&sizes.short_meta().to_le_bytes());
-        head.push(&sizes.rest.to_le_bytes());
-        head.push(&sizes.sum().to_le_bytes());
+    fn write_sizes(sizes: Sizes, head: &mut impl BufMut) {
+        head.put_u32_le(sizes.short_meta());
+        head.put_u64_le(sizes.rest);
+        head.put_u64_le(sizes.sum());
     }
 }
