@@ -7,7 +7,7 @@ import contextlib
 import functools
 import sys
 import threading
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from callmethod import _core
 from callmethod._process import JOIN_SECONDS, Threads, start_threads
@@ -42,10 +42,8 @@ class AsyncRunner:
             coroutine.refuse(why)
 
     def _start_waiting(self) -> None:
-        loop, tasks = asyncio.get_running_loop(), self._tasks
-        make = _task_maker(loop)
-        for coroutine in self.waiting.take():
-            coroutine.keep(tasks, make(coroutine, loop=loop, context=coroutine.context))
+        make, arguments = _task_maker(asyncio.get_running_loop())
+        self.waiting.make_tasks(make, arguments, self._tasks)
 
     def call_soon(self, flush: Callable[[], None]) -> None:
         """Have `flush()` called at the end of this turn of the loop that runs here."""
@@ -147,30 +145,35 @@ class _OwnLoop:
         self._thread.join(patience)
 
 
-def _task_maker(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[None]]:
-    """Return what has a coroutine run in a context; from 3.12 on at once, up to where it waits.
+def _task_maker(
+    loop: asyncio.AbstractEventLoop,
+) -> tuple[Callable[..., asyncio.Task[None]], dict[str, Any]]:
+    """Return what makes a task, and the arguments beside coroutine, name and context.
 
-    A loop with a task factory makes its tasks in its own way.
+    From 3.12 on it has a coroutine run at once, up to where it waits. A loop with a task factory
+    makes its tasks in its own way.
     """
-    maker: Callable[..., asyncio.Task[None]] = _task_in_context
-    if loop.get_task_factory() is None:
-        if sys.version_info >= (3, 12):
-            maker = functools.partial(asyncio.Task, eager_start=True)
-        elif sys.version_info >= (3, 11):
-            maker = asyncio.Task
-    return maker
+    make: Callable[..., asyncio.Task[None]] = _task_in_context
+    arguments: dict[str, Any] = {"loop": loop}
+    if sys.version_info >= (3, 11):
+        if loop.get_task_factory() is not None:
+            make, arguments = loop.create_task, {}
+        else:
+            make = asyncio.Task
+            if sys.version_info >= (3, 12):
+                arguments["eager_start"] = True
+    return make, arguments
 
 
 def _task_in_context(
-    coroutine: _core.Coroutine, *, loop: asyncio.AbstractEventLoop, context: Context
+    coroutine: Coroutine[Any, Any, None],
+    *,
+    loop: asyncio.AbstractEventLoop,
+    name: str,
+    context: Context,
 ) -> asyncio.Task[None]:
-    runs = cast("Coroutine[Any, Any, None]", coroutine)
-    task: asyncio.Task[None]
-    if sys.version_info >= (3, 11):
-        task = loop.create_task(runs, context=context)
-    else:
-        task = context.run(loop.create_task, runs)
-    return task
+    # Python 3.10 makes every task in the context that it runs in.
+    return context.run(functools.partial(loop.create_task, coroutine, name=name))
 
 
 def _running_here() -> asyncio.AbstractEventLoop | None:

@@ -92,8 +92,11 @@ impl RunsOn {
 
     /// The wait is over. False when the call has ended meanwhile, so that nothing need be done.
     #[must_use]
-    pub fn begins(&self, now: Instant) -> bool {
-        self.0.taken_up(now);
+    pub fn begins(&self) -> bool {
+        // Where none can be refused nobody asks how long they wait.
+        if self.0.link.traits().failures {
+            self.0.taken_up(Instant::now());
+        }
         self.0.begin();
         !self.0.is_ended()
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::python::message::{Parser, ParserParts};
 use crate::python::schema::MethodTable;
@@ -14,6 +15,8 @@ use crate::schema::ServiceSchema;
 /// One method of a service object.
 #[derive(Debug)]
 pub(super) struct BoundMethod {
+    /// Its full name.
+    pub(super) name: Py<PyString>,
     /// Called with `(controller, request, done)`; none when the user left the method out.
     pub(super) handler: Option<Py<PyAny>>,
     /// It has given something to be awaited: until that begins, its calls wait on.
@@ -46,15 +49,19 @@ pub(super) struct Binding {
 impl Binding {
     #[new]
     fn new(
+        py: Python<'_>,
         service: Py<PyAny>,
         table: &MethodTable,
         methods: Vec<MethodParts>,
         on_connected: Option<Py<PyAny>>,
         on_disconnected: Option<Py<PyAny>>,
     ) -> Self {
-        let bound = |parts: MethodParts| {
+        let names = table.schema.methods().methods().iter();
+        let names = names.map(|method| PyString::new(py, &method.full_name).unbind());
+        let bound = |(name, parts): (Py<PyString>, MethodParts)| {
             let (handler, request, response_class, serialize, response_has_required) = parts;
             BoundMethod {
+                name,
                 handler,
                 awaits: AtomicBool::new(false),
                 request: request.into(),
@@ -63,7 +70,7 @@ impl Binding {
                 response_has_required,
             }
         };
-        let methods = methods.into_iter().map(bound).collect();
+        let methods = names.zip(methods).map(bound).collect();
         Self {
             service,
             schema: Arc::clone(&table.schema),

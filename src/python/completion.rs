@@ -59,6 +59,11 @@ impl Done {
         }
     }
 
+    /// What is known of the called method.
+    pub(super) fn bound(&self) -> Option<&BoundMethod> {
+        self.controller.get().bound()
+    }
+
     /// The bytes of a response, or why it is none.
     fn serialized<'py>(
         bound: &BoundMethod,

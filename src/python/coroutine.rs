@@ -3,8 +3,9 @@
 //! It hands each step on, and when the last one was made it ends the call. Nothing that a handler
 //! raises gets out to the loop, which an exit in it would end for all.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::gc::PyVisit;
@@ -40,17 +41,20 @@ pub(super) struct Coroutine {
     servicing: Arc<Servicing>,
     awaitable: Py<PyAny>,
     /// What it runs in.
-    #[pyo3(get)]
-    context: Py<PyAny>,
+    pub(super) context: Py<PyAny>,
     /// What it is stepped through by, once it was begun.
     steps: OnceLock<Py<PyAny>>,
     ends: Ends,
-    running: Mutex<Option<Turn>>,
-    kept: Mutex<Option<Kept>>,
+    held: Mutex<Held>,
+    /// What it ran for has ended.
+    over: AtomicBool,
 }
 
-fn taken<T>(place: &Mutex<Option<T>>) -> Option<T> {
-    place.lock().unwrap_or_else(PoisonError::into_inner).take()
+/// What is held until it has ended.
+#[derive(Default)]
+struct Held {
+    turn: Option<Turn>,
+    task: Option<Kept>,
 }
 
 impl Coroutine {
@@ -67,8 +71,26 @@ impl Coroutine {
             context,
             steps: OnceLock::new(),
             ends,
-            running: Mutex::new(Some(turn)),
-            kept: Mutex::new(None),
+            held: Mutex::new(Held {
+                turn: Some(turn),
+                task: None,
+            }),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it is called: the full name of the method, or that of the hook.
+    pub(super) fn name<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        match &self.ends {
+            Ends::Call(done) => match done.get().bound() {
+                Some(bound) => bound.name.bind(py).clone(),
+                None => intern!(py, "handler").clone(),
+            },
+            Ends::Hook(name, _) => PyString::intern(py, name),
         }
     }
 
@@ -83,9 +105,9 @@ impl Coroutine {
 
     /// Whether it is still wanted, now that its loop comes to it.
     fn begins(&self) -> bool {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let runs = running.as_ref().and_then(|(_, runs)| runs.as_ref());
-        runs.is_none_or(|runs| runs.begins(Instant::now()))
+        let held = self.held();
+        let runs = held.turn.as_ref().and_then(|(_, runs)| runs.as_ref());
+        runs.is_none_or(RunsOn::begins)
     }
 
     /// What is yielded; `None` when it has ended.
@@ -110,10 +132,31 @@ impl Coroutine {
         None
     }
 
+    /// Has `task`, which runs it, kept in `tasks` until it has ended; on the thread of its loop.
+    pub(super) fn keep(&self, tasks: &Bound<'_, PySet>, task: Bound<'_, PyAny>) -> PyResult<()> {
+        // Started eagerly, it may have.
+        if !self.over.load(Ordering::Relaxed) {
+            tasks.add(&task)?;
+            self.held().task = Some((tasks.clone().unbind(), task.unbind()));
+        }
+        Ok(())
+    }
+
+    /// Ends the call with what kept it from being run.
+    pub(super) fn fail(&self, py: Python<'_>, error: PyErr) -> PyResult<()> {
+        self.close(py)?;
+        self.conclude(py, Err(error));
+        Ok(())
+    }
+
     /// Ends what it ran for; what that says waits for the end of this turn of the loop.
     fn conclude(&self, py: Python<'_>, outcome: Result<&Bound<'_, PyAny>, PyErr>) {
+        self.over.store(true, Ordering::Relaxed);
+        let Held { turn, task } = mem::take(&mut *self.held());
         let ended = holding_back(|| self.end(py, outcome));
-        if let Some((tasks, task)) = taken(&self.kept)
+        // The turn ends after the call.
+        drop(turn);
+        if let Some((tasks, task)) = task
             && let Err(error) = tasks.bind(py).discard(task)
         {
             error.write_unraisable(py, None);
@@ -133,8 +176,6 @@ impl Coroutine {
     }
 
     fn end(&self, py: Python<'_>, outcome: Result<&Bound<'_, PyAny>, PyErr>) -> PyResult<()> {
-        // The turn ends after the call.
-        let _turn = taken(&self.running);
         match (&self.ends, outcome) {
             // It has called `done`, or somebody will.
             (Ends::Call(_), Ok(result)) if result.is_none() => {}
@@ -207,24 +248,8 @@ impl Coroutine {
     /// Ends the call as CANCELLED: the coroutine will not be run.
     pub(super) fn refuse(&self, py: Python<'_>, why: String) -> PyResult<()> {
         enter::gate(py);
-        self.close(py)?;
         let told = errors::rpc_error(py, &Status::new(Code::Cancelled, why), None)?;
-        self.conclude(py, Err(PyErr::from_value(told)));
-        Ok(())
-    }
-
-    /// Has `task`, which runs it, kept in `tasks` until it has ended.
-    fn keep(&self, tasks: &Bound<'_, PySet>, task: Bound<'_, PyAny>) -> PyResult<()> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.is_none() {
-            // Started eagerly, it has ended.
-            return Ok(());
-        }
-        drop(running);
-        tasks.add(&task)?;
-        let kept = (tasks.clone().unbind(), task.unbind());
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
-        Ok(())
+        self.fail(py, PyErr::from_value(told))
     }
 
     /// What debuggers ask for is the user's own.

@@ -23,10 +23,14 @@ use std::thread::{self, ThreadId};
 use pyo3::ffi::{PY_VECTORCALL_ARGUMENTS_OFFSET, PyCoro_CheckExact, PyObject, PySendResult};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 unsafe extern "C-unwind" {
-    fn PyObject_CallObject(callable: *mut PyObject, args: *mut PyObject) -> *mut PyObject;
+    fn PyObject_Call(
+        callable: *mut PyObject,
+        args: *mut PyObject,
+        kwargs: *mut PyObject,
+    ) -> *mut PyObject;
     // Of the ways to call without a tuple, the one that every CPython exports.
     fn PyObject_VectorcallDict(
         callable: *mut PyObject,
@@ -97,12 +101,34 @@ pub(super) fn call<'py, A>(callable: &Bound<'py, PyAny>, args: A) -> PyResult<Bo
 where
     A: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
 {
+    let args = args.into_pyobject(callable.py()).map_err(Into::into)?;
+    call_tuple(callable, args, None)
+}
+
+/// Calls `callable(*args, **kwargs)`.
+pub(super) fn call_with<'py, A>(
+    callable: &Bound<'py, PyAny>,
+    args: A,
+    kwargs: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>>
+where
+    A: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
+{
+    let args = args.into_pyobject(callable.py()).map_err(Into::into)?;
+    call_tuple(callable, args, Some(kwargs))
+}
+
+fn call_tuple<'py>(
+    callable: &Bound<'py, PyAny>,
+    args: Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = callable.py();
-    let args = args.into_pyobject(py).map_err(Into::into)?;
+    let kwargs = kwargs.map_or(ptr::null_mut(), Bound::as_ptr);
     let guard = ParkWhenUnwound;
-    // SAFETY: both pointers are live for the call, since `callable` and `args` are; the thread is
-    // attached, as the token shows.
-    let result = unsafe { PyObject_CallObject(callable.as_ptr(), args.as_ptr()) };
+    // SAFETY: the callable and the arguments are live for the call, since they are borrowed or
+    // ours, and no keywords are a null pointer; the thread is attached, as the token shows.
+    let result = unsafe { PyObject_Call(callable.as_ptr(), args.as_ptr(), kwargs) };
     mem::forget(guard);
     // SAFETY: the result is a new reference, or null with an error set.
     let result = unsafe { Bound::from_owned_ptr_or_err(py, result) };

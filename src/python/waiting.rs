@@ -1,10 +1,13 @@
 //! Coroutines on their way to an event loop, all that wait together in one wake-up.
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PySet};
 use pyo3::{PyTraverseError, intern};
 
 use crate::python::coroutine::Coroutine;
@@ -15,7 +18,33 @@ struct Queue {
     coroutines: Vec<Py<Coroutine>>,
     /// `asyncio.AbstractEventLoop`; none before the first one comes.
     event_loop: Option<Py<PyAny>>,
+    /// At which visit it was last looked whether that is closed.
+    looked_at: Option<Visit>,
     closed: bool,
+}
+
+/// One visit of a worker to a lane, of all there were.
+type Visit = u64;
+
+thread_local! {
+    /// That of this thread, if it is a worker.
+    static VISIT: Cell<Option<Visit>> = const { Cell::new(None) };
+}
+
+/// A visit of this thread begins: nothing is known any more of what the visit before has seen.
+pub(super) fn begin_visit() {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    VISIT.set(Some(LAST.fetch_add(1, Ordering::Relaxed)));
+}
+
+/// What became of a coroutine that was to be added.
+enum Pushed {
+    /// It was not added: no loop is known yet.
+    NoLoop,
+    /// It waits behind others, and the loop was looked at in the same visit.
+    Behind,
+    /// It waits; whoever is the first one wakes the loop.
+    Waits { event_loop: Py<PyAny>, first: bool },
 }
 
 /// Coroutines that no loop has taken yet.
@@ -34,26 +63,36 @@ impl Waiting {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Adds a coroutine where a loop is known.
+    fn push(&self, py: Python<'_>, coroutine: &Py<Coroutine>) -> PyResult<Pushed> {
+        let mut queue = self.queue();
+        if queue.closed {
+            return Err(PyRuntimeError::new_err("the server has stopped"));
+        }
+        let Some(event_loop) = &queue.event_loop else {
+            return Ok(Pushed::NoLoop);
+        };
+        let event_loop = event_loop.clone_ref(py);
+        queue.coroutines.push(coroutine.clone_ref(py));
+        let (first, visit) = (queue.coroutines.len() == 1, VISIT.get());
+        if !first && visit.is_some() && queue.looked_at == visit {
+            return Ok(Pushed::Behind);
+        }
+        queue.looked_at = visit;
+        Ok(Pushed::Waits { event_loop, first })
+    }
+
     /// Has a coroutine run; `RuntimeError` when no loop will.
     pub(super) fn submit(&self, py: Python<'_>, coroutine: &Py<Coroutine>) -> PyResult<()> {
-        let known = {
-            let queue = self.queue();
-            if queue.closed {
-                return Err(PyRuntimeError::new_err("the server has stopped"));
+        let (event_loop, first) = loop {
+            match self.push(py, coroutine)? {
+                Pushed::Behind => return Ok(()),
+                Pushed::Waits { event_loop, first } => break (event_loop.into_bound(py), first),
+                Pushed::NoLoop => {
+                    let made = enter::call(self.event_loop.bind(py), ())?;
+                    self.queue().event_loop = Some(made.unbind());
+                }
             }
-            queue.event_loop.as_ref().map(|known| known.clone_ref(py))
-        };
-        let event_loop = if let Some(known) = known {
-            known.into_bound(py)
-        } else {
-            let made = enter::call(self.event_loop.bind(py), ())?;
-            self.queue().event_loop = Some(made.clone().unbind());
-            made
-        };
-        let first = {
-            let mut queue = self.queue();
-            queue.coroutines.push(coroutine.clone_ref(py));
-            queue.coroutines.len() == 1
         };
         // A loop that was closed has taken none and never will.
         let wake =
@@ -88,6 +127,27 @@ impl Waiting {
     /// All that wait.
     fn take(&self) -> Vec<Py<Coroutine>> {
         std::mem::take(&mut self.queue().coroutines)
+    }
+
+    /// Has a task made of each that waits, by `make(coroutine, **arguments, name=..., context=...)`,
+    /// and kept in `tasks` until it has ended.
+    fn make_tasks(
+        &self,
+        make: &Bound<'_, PyAny>,
+        arguments: &Bound<'_, PyDict>,
+        tasks: &Bound<'_, PySet>,
+    ) -> PyResult<()> {
+        let py = make.py();
+        for coroutine in self.take() {
+            let runs = coroutine.get();
+            arguments.set_item(intern!(py, "name"), runs.name(py))?;
+            arguments.set_item(intern!(py, "context"), &runs.context)?;
+            match enter::call_with(make, (coroutine.clone_ref(py),), arguments) {
+                Ok(task) => runs.keep(tasks, task)?,
+                Err(error) => runs.fail(py, error)?,
+            }
+        }
+        Ok(())
     }
 
     /// Whether none waits.

@@ -13,6 +13,7 @@ use crate::metrics::Counters;
 use crate::net::Crew;
 use crate::python::enter;
 use crate::python::process::Process;
+use crate::python::waiting;
 
 /// The workers of one processor.
 #[pyclass(frozen, module = "callmethod._core")]
@@ -39,6 +40,7 @@ impl Workers {
         while py.detach(|| worker.wait()) {
             while let Some(lane) = worker.take() {
                 enter::gate(py);
+                waiting::begin_visit();
                 if catch_unwind(AssertUnwindSafe(|| worker.visit(&lane))).is_err() {
                     Counters::count(&self.counters.panics);
                     let text = "panic in a handler's thread; please report it".to_owned();

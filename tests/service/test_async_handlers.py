@@ -37,6 +37,11 @@ def served(server_factory, raw_socket, frame, wait_until):
     return serve
 
 
+def server_method(service):
+    """Full name of the only method of a service."""
+    return service.GetDescriptor().methods[0].full_name
+
+
 def total(server, outcome):
     return server.stats()["calls_total"].get(outcome, 0)
 
@@ -67,6 +72,49 @@ def on_running_loop(run, server_factory, raw_socket, frame):
 
     run(main())
     assert len(seen) == 2
+
+
+def test_a_task_has_the_name_of_its_method(served, wait_until):
+    names = []
+
+    async def handler(controller, request, done):
+        names.append(asyncio.current_task().get_name())
+        done(request)
+
+    server, _ = served(handler)
+    wait_until(lambda: total(server, "ok") == 1)
+    assert names == [server_method(AsyncNumbers)]
+
+
+def test_a_loop_with_a_task_factory_makes_tasks_in_its_own_way_or_says_why_not(
+    server_factory, raw_socket, frame
+):
+    made, names = [], []
+
+    async def handler(controller, request, done):
+        await asyncio.sleep(0)
+        names.append(asyncio.current_task().get_name())
+        done(request)
+
+    def factory(loop, coroutine, **more):
+        if len(made) == 1:
+            made.append(None)
+            raise OSError("no tasks today")
+        made.append(asyncio.Task(coroutine, loop=loop, **more))
+        return made[-1]
+
+    async def main():
+        server = server_factory(AsyncNumbers(handler))
+        asyncio.get_running_loop().set_task_factory(factory)
+        raw_socket(server.address).sendall(frame(0, HELLO) * 3)
+        await eventually(lambda: total(server, "ok") == 2)
+        assert total(server, "INTERNAL") == 1
+        assert len(made) == 3
+        asyncio.get_running_loop().set_task_factory(None)
+        await asyncio.get_running_loop().run_in_executor(None, server.stop, 0.0)
+
+    asyncio.run(main())
+    assert names == [server_method(AsyncNumbers)] * 2
 
 
 def test_on_the_loop_that_ran_at_start(server_factory, raw_socket, frame):
