@@ -146,7 +146,7 @@ impl Connection {
     }
 
     fn may_call(&self) -> Result<(), NotSent> {
-        if self.calling.leaving.load(Ordering::Acquire) {
+        if self.was_left() {
             return Err(NotSent::Gone(self.gone()));
         }
         let server = matches!(self.terms.role, Role::Server { .. });
@@ -258,7 +258,9 @@ impl Connection {
         let (accepted, written) = outgoing.push(&frame, true, holds_back());
         self.stir();
         let counters = &self.terms.counters;
-        Counters::add(&counters.bytes_sent, written);
+        if written > 0 {
+            Counters::add(&counters.bytes_sent, written);
+        }
         match accepted {
             Accepted::Written | Accepted::Held { first: false } => {}
             Accepted::Waiting => self.wake_writer.notify_one(),
@@ -373,7 +375,12 @@ impl Connection {
 
     /// Whether new calls may be sent.
     pub(super) fn takes_calls(&self) -> bool {
-        !self.calling.leaving.load(Ordering::Acquire) && self.is_open()
+        !self.was_left() && self.is_open()
+    }
+
+    /// Whether no new calls may be sent though the connection is there.
+    pub(super) fn was_left(&self) -> bool {
+        self.calling.leaving.load(Ordering::Acquire)
     }
 
     /// Ready when the connection takes no new calls though it is not gone.
@@ -383,8 +390,7 @@ impl Connection {
 
     /// Closes a connection that was left, once nothing is under way on it.
     fn finish_when_left(&self) {
-        if self.calling.leaving.load(Ordering::Acquire) && locked(&self.calling.pending).is_empty()
-        {
+        if self.was_left() && locked(&self.calling.pending).is_empty() {
             let text = "the peer takes no more calls on it, and nothing is under way any more";
             self.finish(CloseReason::new(CloseKind::PeerClosed, text));
         }

@@ -224,8 +224,9 @@ pub(super) struct Bell {
 }
 
 /// The queue between those whose calls ended and the one that tells so.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Callbacks {
+    driver: Arc<Driver>,
     queue: Mutex<Queue>,
     filled: Condvar,
     /// Somebody will look whether letters lie for too long.
@@ -233,16 +234,23 @@ pub(super) struct Callbacks {
 }
 
 impl Callbacks {
-    /// A queue for the event loop that hears `bell`.
-    pub(super) fn ringing(bell: Bell) -> Self {
+    /// A queue for the calls that `driver` moves, and for the event loop that hears `bell`.
+    pub(super) fn new(driver: Arc<Driver>, bell: Option<Bell>) -> Self {
         let queue = Queue {
-            bell: Some(Arc::new(bell)),
+            bell: bell.map(Arc::new),
             ..Queue::default()
         };
         Self {
+            driver,
             queue: Mutex::new(queue),
-            ..Self::default()
+            filled: Condvar::new(),
+            watched: AtomicBool::new(false),
         }
+    }
+
+    /// A call begins, or ends, whose end will be added.
+    pub(super) fn expect(&self, begins: bool) {
+        self.driver.expect(begins);
     }
 
     /// Gives what is there and what will come to `heir`, and lets go of the bell.
@@ -338,11 +346,11 @@ impl Callbacks {
     /// Writes what was held back, waits for callbacks and takes all there are; `None` when closed
     /// and empty. While callbacks come one after the other, this thread moves the bytes itself, so
     /// that nobody need wake it.
-    pub(super) fn take(&self, driver: &Driver) -> Option<VecDeque<Callback>> {
-        driver.flush();
+    pub(super) fn take(&self) -> Option<VecDeque<Callback>> {
+        self.driver.flush();
         if !self.queue().is_ready() {
             let filled = poll_fn(|context| self.poll_filled(context));
-            driver.drive_between(filled, LINGER);
+            self.driver.drive_between(filled, LINGER);
         }
         let mut queue = self.queue();
         queue.waker = None;

@@ -35,9 +35,10 @@ impl Mailbox {
             process: Arc::clone(&process.get().callbacks),
             look_after,
         };
+        let driver = || Arc::clone(&process.get().driver);
         Ok(Self {
-            callbacks: Arc::new(Callbacks::ringing(bell)),
-            cork: Py::new(py, Cork::new(Arc::clone(&process.get().driver)))?,
+            callbacks: Arc::new(Callbacks::new(driver(), Some(bell))),
+            cork: Py::new(py, Cork::new(driver()))?,
             process,
         })
     }

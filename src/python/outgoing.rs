@@ -1,6 +1,7 @@
 //! Calls that go out, whatever carries them and whoever waits: three faces over one path.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::cell::Cell;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,6 +22,11 @@ use crate::python::wait::{Receiver, channel, wait};
 use crate::python::{enter, imports};
 use crate::wire::compress::Compression;
 use crate::wire::{EncodeError, Extras, Payload};
+
+thread_local! {
+    /// Why the call that this thread makes cannot be sent.
+    static MISTAKE: Cell<Option<EncodeError>> = const { Cell::new(None) };
+}
 
 /// What carries calls.
 #[derive(Clone)]
@@ -137,7 +143,7 @@ impl Caller {
         let (sender, receiver) = channel();
         let waiter = Waiter::new(move |end| sender.send(end));
         let cancel = self.carrier.start(outbound, waiter);
-        Ok(Delivery::new(cancel, Some(receiver), self.shared(py)))
+        Ok(Delivery::new(cancel, Some((receiver, self.shared(py)))))
     }
 
     /// Starts a call whose end `settle(error, body, extras)` is told: on the callbacks' thread, or
@@ -169,47 +175,47 @@ impl Caller {
             peer,
             limit,
         })?;
-        Ok(Delivery::new(cancel, None, self.shared(py)))
+        Ok(Delivery::new(cancel, None))
     }
 
     /// Makes a call without a controller and waits for the response. `RpcError` when it fails,
     /// `ValueError` when it cannot be sent.
     #[pyo3(signature = (method, request, timeout))]
     fn block<'py>(
-        &self,
-        py: Python<'py>,
+        slf: &Bound<'py, Self>,
         method: &Bound<'py, Method>,
         request: &Bound<'py, PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
         enter::gate(py);
-        let outbound = self.plain(method.get(), request, timeout)?;
+        let outbound = this.plain(method.get(), request, timeout)?;
         let (sender, receiver) = channel();
-        let cancel = self
-            .carrier
-            .start(outbound, Waiter::new(move |end| sender.send(end)));
-        let driver = &self.process.get().driver;
+        let waiter = Waiter::new(move |end| sender.send(end));
+        let cancel = this.carrier.start(outbound, waiter);
+        let driver = &this.process.get().driver;
         let end = wait(py, driver, &receiver).inspect_err(|_| cancel.cancel())?;
-        self.reply(method.clone().unbind(), end).response(py)
+        Self::reply_to(slf, method)(end).response(py)
     }
 
     /// Makes a call without a controller, of whose response, or None, `done` is told on the
     /// callbacks' thread. It keeps `channel` until then. `ValueError` when it cannot be sent.
     #[pyo3(signature = (method, request, timeout, done, channel))]
     fn call_back(
-        &self,
+        slf: &Bound<'_, Self>,
         method: &Bound<'_, Method>,
         request: &Bound<'_, PyAny>,
         timeout: Option<f64>,
         done: Py<PyAny>,
         channel: Py<PyAny>,
     ) -> PyResult<()> {
-        enter::gate(method.py());
-        let outbound = self.plain(method.get(), request, timeout)?;
-        let reply = self.reply_to(method);
+        enter::gate(slf.py());
+        let this = slf.get();
+        let outbound = this.plain(method.get(), request, timeout)?;
+        let reply = Self::reply_to(slf, method);
         // `done` is not called before this returns: the thread of callbacks waits for the GIL,
         // which is held from here on. Without one, something else would have to see to that.
-        self.start_then(outbound, None, move |end| Callback::Replied {
+        this.start_then(outbound, None, move |end| Callback::Replied {
             done,
             reply: reply(end),
             channel,
@@ -221,7 +227,7 @@ impl Caller {
     /// It keeps `channel` until then. `ValueError` when it cannot be sent.
     #[pyo3(signature = (method, request, timeout, future, mailbox, channel))]
     fn call_soon(
-        &self,
+        slf: &Bound<'_, Self>,
         method: &Bound<'_, Method>,
         request: &Bound<'_, PyAny>,
         timeout: Option<f64>,
@@ -229,16 +235,16 @@ impl Caller {
         mailbox: &Mailbox,
         channel: Py<PyAny>,
     ) -> PyResult<Delivery> {
-        let py = method.py();
-        enter::gate(py);
-        let outbound = self.plain(method.get(), request, timeout)?;
-        let reply = self.reply_to(method);
-        let cancel = self.start_then(outbound, Some(mailbox), move |end| Callback::Awaited {
+        enter::gate(slf.py());
+        let this = slf.get();
+        let outbound = this.plain(method.get(), request, timeout)?;
+        let reply = Self::reply_to(slf, method);
+        let cancel = this.start_then(outbound, Some(mailbox), move |end| Callback::Awaited {
             future,
             reply: reply(end),
             channel,
         })?;
-        Ok(Delivery::new(cancel, None, self.shared(py)))
+        Ok(Delivery::new(cancel, None))
     }
 }
 
@@ -278,26 +284,16 @@ impl Caller {
         })
     }
 
-    fn reply(&self, method: Py<Method>, end: Ended) -> Reply {
-        Reply {
-            method,
-            end,
-            peer: Arc::clone(&self.peer),
-            limit: self.limit,
-            answers: self.answers,
-        }
-    }
-
     /// What makes a reply of the end of a call; any thread may.
-    fn reply_to(&self, method: &Bound<'_, Method>) -> impl FnOnce(Ended) -> Reply + Send + use<> {
-        let (method, peer) = (method.clone().unbind(), Arc::clone(&self.peer));
-        let (limit, answers) = (self.limit, self.answers);
+    fn reply_to(
+        slf: &Bound<'_, Self>,
+        method: &Bound<'_, Method>,
+    ) -> impl FnOnce(Ended) -> Reply + Send + use<> {
+        let (method, caller) = (method.clone().unbind(), slf.clone().unbind());
         move |end| Reply {
             method,
+            caller,
             end,
-            peer,
-            limit,
-            answers,
         }
     }
 
@@ -314,15 +310,12 @@ impl Caller {
             None => &process.callbacks,
             Some(mailbox) => &mailbox.callbacks,
         });
-        let mistake = Arc::new(OnceLock::<EncodeError>::new());
-        let noted = Arc::clone(&mistake);
-        let driver = Arc::clone(&process.driver);
-        driver.expect(true);
+        callbacks.expect(true);
         let waiter = Waiter::new(move |end| {
-            driver.expect(false);
+            callbacks.expect(false);
             match end {
                 // Found before the call is under way, by this thread.
-                Ended::Invalid(error) => drop(noted.set(error)),
+                Ended::Invalid(error) => MISTAKE.set(Some(error)),
                 end => callbacks.post(told(end)),
             }
         });
@@ -332,8 +325,8 @@ impl Caller {
             Some(_) => holding_back(start),
             None => start(),
         };
-        match mistake.get() {
-            Some(&error) => Err(error.into()),
+        match MISTAKE.take() {
+            Some(error) => Err(error.into()),
             None => Ok(cancel),
         }
     }
@@ -343,23 +336,21 @@ impl Caller {
 #[pyclass(frozen, module = "callmethod._core")]
 pub(super) struct Delivery {
     cancel: Cancel,
-    end: Mutex<Option<Receiver<Ended>>>,
-    shared: Shared,
+    /// What its end comes by, if somebody is to wait for that.
+    end: Mutex<Option<Awaits>>,
 }
 
+type Awaits = (Receiver<Ended>, Shared);
+
 impl Delivery {
-    fn new(cancel: Cancel, end: Option<Receiver<Ended>>, shared: Shared) -> Self {
+    fn new(cancel: Cancel, end: Option<Awaits>) -> Self {
         let end = Mutex::new(end);
-        Self {
-            cancel,
-            end,
-            shared,
-        }
+        Self { cancel, end }
     }
 
     /// For something that a channel does which is no call.
     pub(super) fn of_channel(under_way: UnderWay, end: Receiver<Ended>, shared: Shared) -> Self {
-        Self::new(Cancel::Channel(under_way), Some(end), shared)
+        Self::new(Cancel::Channel(under_way), Some((end, shared)))
     }
 }
 
@@ -372,16 +363,16 @@ impl Delivery {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let Some(end) = end else {
+        let Some((end, shared)) = end else {
             return Ok((None, None, None));
         };
         let Shared {
             process,
             peer,
             limit,
-        } = &self.shared;
+        } = shared;
         let end = wait(py, &process.get().driver, &end).inspect_err(|_| self.cancel())?;
-        answer::received(py, end, peer, *limit)
+        answer::received(py, end, &peer, limit)
     }
 
     /// Ends the call as CANCELLED unless it has ended.

@@ -1,13 +1,12 @@
 //! Calls without a controller, which most are: what comes back is a response or an exception, and
 //! no code of Python's is needed for either.
 
-use std::sync::Arc;
-
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::call::{Answer, Ended};
 use crate::python::method::Method;
+use crate::python::outgoing::Caller;
 use crate::python::{answer, enter, errors};
 use crate::status::{Code, Status};
 
@@ -15,13 +14,9 @@ use crate::status::{Code, Status};
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) method: Py<Method>,
+    /// Who made the call.
+    pub(super) caller: Py<Caller>,
     pub(super) end: Ended,
-    /// Whom the call was to.
-    pub(super) peer: Arc<str>,
-    /// Most bytes of a response, once inflated.
-    pub(super) limit: usize,
-    /// Whether the wire has answers; else the response is None.
-    pub(super) answers: bool,
 }
 
 impl Reply {
@@ -32,25 +27,29 @@ impl Reply {
     pub(super) fn response(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         let Self {
             method,
+            caller,
             end,
+        } = self;
+        let Caller {
             peer,
             limit,
             answers,
-        } = self;
+            ..
+        } = caller.get();
         let body = match end {
             Ended::Answered(_) if !answers => return Ok(py.None().into_bound(py)),
             Ended::Answered(Answer { body, .. }) => body,
             Ended::Failed(status) | Ended::Unsent(status) | Ended::Denied(status, _) => {
-                return Err(errors::raised(py, &status, &peer));
+                return Err(errors::raised(py, &status, peer));
             }
             Ended::Invalid(error) => return Err(error.into()),
         };
-        match answer::opened(py, body, limit) {
-            Ok(body) => method.get().response(py, &body, &peer),
+        match answer::opened(py, body, *limit) {
+            Ok(body) => method.get().response(py, &body, peer),
             Err(fault) => {
                 let text = format!("the response does not inflate: {fault}");
                 let status = Status::new(Code::Internal, text);
-                Err(errors::raised(py, &status, &peer))
+                Err(errors::raised(py, &status, peer))
             }
         }
     }

@@ -52,10 +52,10 @@ impl Process {
         let seconds = py.import("time")?.call_method0("monotonic")?.extract()?;
         Ok(Self {
             moment: (Instant::now(), seconds),
+            callbacks: Arc::new(Callbacks::new(Arc::clone(runtime.driver()), None)),
             driver: Arc::clone(runtime.driver()),
             runtime: Mutex::new(Some(runtime)),
             journal: Arc::default(),
-            callbacks: Arc::default(),
         })
     }
 
@@ -80,7 +80,7 @@ impl Process {
     fn run_callbacks(&self, run: &Bound<'_, PyAny>, failed: &Bound<'_, PyAny>) -> bool {
         let py = run.py();
         hold_back(true);
-        let Some(callbacks) = py.detach(|| self.callbacks.take(&self.driver)) else {
+        let Some(callbacks) = py.detach(|| self.callbacks.take()) else {
             return false;
         };
         for callback in callbacks {

@@ -159,9 +159,8 @@ impl Line {
         let ready = match &self.standing().state {
             State::Closed => Err(self.closed()),
             _ if self.waiting.load(Ordering::SeqCst) > 0 => Ok(None),
-            State::Ready(connection) if connection.takes_calls() => {
-                Ok(Some(Arc::clone(connection)))
-            }
+            // Where it is gone, it gives the call back.
+            State::Ready(connection) if !connection.was_left() => Ok(Some(Arc::clone(connection))),
             _ => Ok(None),
         };
         // Told without the lock: who hears it may look at the line.
