@@ -34,7 +34,7 @@ def half_done(address: str, end: float) -> int:
     """A hello, and no word after the server's answer; 2,000 a second at most, by hundreds."""
     first, times, held = hello(), 0, []
     while time.monotonic() < end:
-        held = held[-400:]
+        held = held[-1000:]
         sock = wire.connect(address)
         sock.sendall(first)
         held.append(sock)
@@ -108,7 +108,7 @@ SOON = {"handshake_timeout": 0.3}
 ATTACKS = (
     Attack(
         "handshakes half done",
-        "up to 2,000 a second, 400 at once, which end after the hello",
+        "up to 2,000 a second, 1,000 at once, which end after the hello",
         "`handshake_timeout`, here 0.3 s; 4,096 at once",
         half_done,
         ("rejected_total.handshake_timeout", "disconnects_total.reset"),

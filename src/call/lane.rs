@@ -98,7 +98,7 @@ impl Waiting {
         }
     }
 
-    fn event(self) -> Event {
+    fn into_event(self) -> Event {
         match self {
             Self::Call(call) => Event::Call(call),
             Self::Other(_, event) => event,
@@ -304,7 +304,7 @@ impl Lane {
                 over: false,
             };
             let _unharmed = Unharmed(link);
-            self.session.handle(link, event.event(), &mut turn);
+            self.session.handle(link, event.into_event(), &mut turn);
             // The next one begins under the same lock.
             mailbox = turn.end();
             let over = taken >= TURN_BYTES || enough();

@@ -93,7 +93,7 @@ impl Invoker {
         }
     }
 
-    /// Parses the request and runs the method.
+    /// Parses the request and runs the method. `now` is known where somebody counts on it.
     fn call_method(
         &self,
         controller: &Bound<'_, ServerController>,

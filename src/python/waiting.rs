@@ -142,9 +142,14 @@ impl Waiting {
             let runs = coroutine.get();
             arguments.set_item(intern!(py, "name"), runs.name(py))?;
             arguments.set_item(intern!(py, "context"), &runs.context)?;
-            match enter::call_with(make, (coroutine.clone_ref(py),), arguments) {
-                Ok(task) => runs.keep(tasks, task)?,
-                Err(error) => runs.fail(py, error)?,
+            let made = enter::call_with(make, (coroutine.clone_ref(py),), arguments);
+            let told = match made {
+                Ok(task) => runs.keep(tasks, task),
+                Err(error) => runs.fail(py, error),
+            };
+            if let Err(error) = told {
+                // The others are to run all the same.
+                error.write_unraisable(py, Some(make));
             }
         }
         Ok(())
