@@ -38,8 +38,8 @@ attacks, one line to run each of them, and how to add one.
 An attack is withstood if
 
 * no call of the honest client is lost, and its p99 stays below {slower:g} times what it is in the
-  turns without the attack, by the median of the turns; or below {soon:g} ms, where it is a small part
-  of that without;
+  turns without the attack, by the median of the turns; or below {soon:g} ms, where without it is a
+  small part of that;
 * the server's memory grows by less than {growth} MiB;
 * within {released:g} s all is given back: connections, files, calls in flight and waiting;
 * a counter of `stats()` says what was done ([Counters](stats.md)).

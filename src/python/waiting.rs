@@ -142,8 +142,8 @@ impl Waiting {
             let runs = coroutine.get();
             arguments.set_item(intern!(py, "name"), runs.name(py))?;
             arguments.set_item(intern!(py, "context"), &runs.context)?;
-            let made = enter::call_with(make, (coroutine.clone_ref(py),), arguments);
-            let told = match made {
+            let task = enter::call_with(make, (coroutine.clone_ref(py),), arguments);
+            let told = match task {
                 Ok(task) => runs.keep(tasks, task),
                 Err(error) => runs.fail(py, error),
             };
