@@ -110,7 +110,11 @@ impl Connection {
                         turn += received;
                         break;
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if buffer.is_empty() {
+                            spare::take_room(&mut buffer);
+                        }
+                    }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(reset(error)),
                 }
