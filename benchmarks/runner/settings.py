@@ -28,10 +28,10 @@ class Settings:
     """The folder of `load` and `echo`."""
     eager_python: str | None
     """An interpreter from 3.12 on with the same packages, for tasks that start eagerly."""
-    brpc: Path | None
-    """The folder of brpc's example, built; None where it was not."""
     only: tuple[str, ...]
     """Groups that are run; empty: all."""
+    brpc: Path | None = None
+    """The folder of brpc's example, built; None where it was not."""
     python: str = field(default=sys.executable)
 
     @property
