@@ -59,7 +59,8 @@ def measure(settings: Settings) -> Results:
     for group in plan.groups(settings):
         results.series[group.name] = run_group(settings, group, log)
     results.series.update(run_clients(settings, log))
-    results.series.update(run_brpc(settings, log))
+    with results.noting_failure("brpc"):
+        results.series.update(run_brpc(settings, log))
     server, load = settings.cpus
     with results.noting_failure("sleep"):
         if settings.wants("sleep"):

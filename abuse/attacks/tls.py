@@ -31,7 +31,7 @@ def hello() -> bytes:
 
 
 def half_done(address: str, end: float) -> int:
-    """A hello, and no word after the server's answer; 2,000 a second at most, by hundreds."""
+    """A hello, and no word after the server's answer; 2,000 a second at most."""
     first, times, held = hello(), 0, []
     while time.monotonic() < end:
         held = held[-1000:]

@@ -28,7 +28,7 @@ TITLE = "brpc's client in C++, all on two cores"
 
 LINES = 3
 """It says once a second how many calls it made; in the first of them it connects."""
-LATENCY_US = re.compile(r"at qps=(\d+) latency=(\d+)")
+SPEED = re.compile(r"at qps=(\d+) latency=(\d+)")
 
 
 def run_brpc(settings: Settings, log: TextIO) -> dict[str, Series]:
@@ -77,7 +77,7 @@ def ask(settings: Settings, built: Path, address: str) -> dict[str, float]:
         # The first call that fails ends the client.
         "--dont_fail",
     ]
-    said = LATENCY_US.findall(run(command, settings.cpus, 10 * LINES, cwd=built, with_errors=True))
+    said = SPEED.findall(run(command, settings.cpus, 10 * LINES, cwd=built, with_errors=True))
     if len(said) < LINES:
         raise PeerError(f"brpc's client said only {said}")
     rates, latencies = zip(*said[1:LINES], strict=True)

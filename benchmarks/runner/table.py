@@ -57,7 +57,8 @@ def brpc_client(results: Results) -> Iterator[Row]:
     if "brpc" in results.series:
         yield at_least(what, ours, theirs, 1.0)
     else:
-        yield missing(what, "at least 1.0", "not run: it needs `make brpc`")
+        why = results.failures.get("brpc", "not run: it needs `make brpc`")
+        yield missing(what, "at least 1.0", why)
 
 
 def latency(results: Results) -> Iterator[Row]:

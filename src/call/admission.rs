@@ -102,6 +102,7 @@ impl Permit {
 
     /// The call waits no longer: it begins, or has ended before that.
     pub(super) fn begin(&self, door: &Admission) {
+        // Few wait twice, and to look takes no atomic step.
         if self.again.load(Ordering::Relaxed) && self.again.swap(false, Ordering::Relaxed) {
             door.again.fetch_sub(1, Ordering::Relaxed);
         }

@@ -5,68 +5,25 @@
 //! for a while goes to the end of the processor's queue, so that a busy connection does not starve
 //! the others. A full lane does not refuse: its reader waits, and so does the peer.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use crate::call::{Before, Call, Event, Link, Processor, Session};
 
+use mailbox::{LANE_EVENTS, Mailbox, Waiting};
 pub use turn::{Hold, Turn};
 use turn::{Unharmed, Visit};
 
+mod mailbox;
 mod turn;
 
-/// Events that wait in one lane at most before its reader must pause, where nobody else bounds
-/// them.
-const LANE_EVENTS: usize = 1024;
-/// Bytes of requests that wait in one lane at most before its reader must pause.
-const LANE_BYTES: usize = 4 * 1024 * 1024;
-/// Events in one lane from which on it is looked whether some have ended.
-const SWEEP_EVENTS: usize = 256;
 /// Events of one lane that are run before another lane has its turn.
 const TURN_EVENTS: usize = 64;
 /// Bytes of requests after which that is so, too.
 const TURN_BYTES: usize = 64 * 1024;
 /// Events in one visit from which on a lane is a busy one.
 const BUSY_EVENTS: usize = 16;
-
-/// An event that waits. A call knows its link itself, and there are many of them.
-#[derive(Debug)]
-enum Waiting {
-    Call(Call),
-    Other(Arc<dyn Link>, Event),
-}
-
-#[derive(Debug)]
-struct Mailbox {
-    events: VecDeque<Waiting>,
-    bytes: usize,
-    calls: usize,
-    /// Calls that may run at once.
-    width: usize,
-    /// Events that may wait before the reader must pause.
-    depth: usize,
-    /// Bytes that may.
-    depth_bytes: usize,
-    /// How many events there are when it is next looked whether some have ended.
-    sweep_at: usize,
-    /// No call begins for now: the peer does not read its answers.
-    paused: bool,
-    /// Events that run, and holds of turns.
-    running: usize,
-    /// What runs runs alone.
-    exclusive: bool,
-    /// The lane is in the processor's queue.
-    queued: bool,
-    /// What it comes after: one whose last visit was a long one does not come anew when it ran out
-    /// of events in between.
-    before: Before,
-    /// Who waits for room.
-    reader: Option<Waker>,
-    /// Who waits for the end.
-    idler: Option<Waker>,
-}
 
 /// The events of one session.
 pub struct Lane {
@@ -83,103 +40,14 @@ impl fmt::Debug for Lane {
     }
 }
 
-impl Waiting {
-    fn new(link: &Arc<dyn Link>, event: Event) -> Self {
-        match event {
-            Event::Call(call) => Self::Call(call),
-            event => Self::Other(Arc::clone(link), event),
-        }
-    }
-
-    fn link(&self) -> &Arc<dyn Link> {
-        match self {
-            Self::Call(call) => call.ticket.link(),
-            Self::Other(link, _) => link,
-        }
-    }
-
-    fn into_event(self) -> Event {
-        match self {
-            Self::Call(call) => Event::Call(call),
-            Self::Other(_, event) => event,
-        }
-    }
-
-    /// How many calls and bytes of them it is.
-    fn weight(&self) -> (usize, usize) {
-        match self {
-            Self::Call(call) => (1, call.weight()),
-            Self::Other(..) => (0, 0),
-        }
-    }
-
-    fn runs_alone(&self) -> bool {
-        matches!(self, Self::Other(..))
-    }
-}
-
-impl Mailbox {
-    fn is_full(&self) -> bool {
-        self.bytes >= self.depth_bytes || self.events.len() >= self.depth
-    }
-
-    /// Whether the first event may begin.
-    fn is_ready(&self) -> bool {
-        match self.events.front() {
-            None => false,
-            Some(event) if event.runs_alone() => self.running == 0,
-            Some(_) => !self.exclusive && !self.paused && self.running < self.width,
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.events.is_empty() && self.running == 0
-    }
-
-    /// Throws out calls that ended while they waited.
-    fn sweep(&mut self) {
-        let ended =
-            |event: &Waiting| matches!(event, Waiting::Call(call) if call.ticket.is_ended());
-        self.events.retain(|event| !ended(event));
-        let weights = self.events.iter().map(Waiting::weight);
-        (self.calls, self.bytes) = weights.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        self.sweep_at = SWEEP_EVENTS.max(self.events.len() * 2);
-    }
-
-    /// Wakes the reader once half of the lane is free again, so that it does not wake for each.
-    fn wake_reader(&mut self) -> Option<Waker> {
-        if self.events.len() <= self.depth / 2 && self.bytes <= self.depth_bytes / 2 {
-            self.reader.take()
-        } else {
-            None
-        }
-    }
-}
-
 impl Lane {
     /// A narrow lane whose events go to `session`.
     #[must_use]
     pub fn new(session: Arc<dyn Session>, processor: Arc<Processor>) -> Arc<Self> {
-        let mailbox = Mailbox {
-            events: VecDeque::new(),
-            bytes: 0,
-            calls: 0,
-            width: 1,
-            depth: LANE_EVENTS,
-            depth_bytes: LANE_BYTES,
-            sweep_at: SWEEP_EVENTS,
-            paused: false,
-            running: 0,
-            exclusive: false,
-            queued: false,
-            before: Before::Nothing,
-            reader: None,
-            idler: None,
-        };
         Arc::new(Self {
             session,
             processor,
-            mailbox: Mutex::new(mailbox),
+            mailbox: Mutex::new(Mailbox::new()),
         })
     }
 
@@ -231,11 +99,7 @@ impl Lane {
     pub fn push(self: &Arc<Self>, link: &Arc<dyn Link>, events: impl IntoIterator<Item = Event>) {
         let mut mailbox = self.mailbox();
         for event in events {
-            let event = Waiting::new(link, event);
-            let (calls, bytes) = event.weight();
-            mailbox.calls += calls;
-            mailbox.bytes += bytes;
-            mailbox.events.push_back(event);
+            mailbox.add(Waiting::new(link, event));
         }
         // From time to time.
         if mailbox.events.len() >= mailbox.sweep_at {
@@ -325,12 +189,7 @@ impl Lane {
         if !mailbox.is_ready() {
             return None;
         }
-        let event = mailbox.events.pop_front()?;
-        mailbox.running += 1;
-        mailbox.exclusive = event.runs_alone();
-        let (calls, bytes) = event.weight();
-        mailbox.calls -= calls;
-        mailbox.bytes -= bytes;
+        let event = mailbox.take_first()?;
         if let Waiting::Call(call) = &event {
             call.ticket.begin();
         }

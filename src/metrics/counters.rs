@@ -91,9 +91,11 @@ impl Counters {
         add(counter, 1);
     }
 
-    /// Adds `more` to `counter`.
+    /// Adds `more` to `counter`; nothing more is often what there is, and takes no atomic step.
     pub fn add(counter: &AtomicU64, more: usize) {
-        add(counter, more as u64);
+        if more > 0 {
+            add(counter, more as u64);
+        }
     }
 
     /// A connection is there.

@@ -331,9 +331,7 @@ impl Connection {
             pushed
         };
         let counters = &self.terms.counters;
-        if written > 0 {
-            Counters::add(&counters.bytes_sent, written);
-        }
+        Counters::add(&counters.bytes_sent, written);
         if matches!(accepted, Accepted::Written | Accepted::Waiting) {
             cork::wrote(frame.len());
         }

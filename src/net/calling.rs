@@ -258,9 +258,7 @@ impl Connection {
         let (accepted, written) = outgoing.push(&frame, true, holds_back());
         self.stir();
         let counters = &self.terms.counters;
-        if written > 0 {
-            Counters::add(&counters.bytes_sent, written);
-        }
+        Counters::add(&counters.bytes_sent, written);
         match accepted {
             Accepted::Written | Accepted::Held { first: false } => {}
             Accepted::Waiting => self.wake_writer.notify_one(),

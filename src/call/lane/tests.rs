@@ -3,12 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Condvar;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Wake;
+use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::mailbox::{LANE_BYTES, SWEEP_EVENTS};
 use super::*;
 use crate::call::ticket::tests::{Recorder, waiting_ticket};
 use crate::call::{Admission, CloseKind, CloseReason, Limits, Outcome, Place, Woken};

@@ -1,6 +1,6 @@
 //! Tickets that are ended in every way, by one thread and by many.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Barrier, Weak};
 use std::thread;
 
@@ -10,99 +10,11 @@ use crate::call::{
 };
 use crate::wire::{Answers, Payload, Traits};
 
-/// What was said of a call, if anything was.
-type Said<T, E> = Option<Result<T, E>>;
+mod permits;
+mod recorder;
 
-/// A link to nowhere that keeps what it was given to say.
-#[derive(Debug, Default)]
-pub(in crate::call) struct Recorder {
-    answers: Mutex<Vec<(ReplyTo, Said<Payload, Status>)>>,
-    lost: AtomicBool,
-    door: Option<Arc<Admission>>,
-    /// What is said instead of any answer.
-    instead: Mutex<Option<Code>>,
-    count: Count,
-}
-
-impl Link for Recorder {
-    fn peer(&self) -> &'static str {
-        "nowhere"
-    }
-    fn protocol(&self) -> &'static str {
-        "none"
-    }
-    fn traits(&self) -> Traits {
-        Traits {
-            answers: Answers::ById,
-            failures: true,
-            concurrent: true,
-            credentials: false,
-            metadata: false,
-            both_ways: false,
-            largest_id: u64::MAX,
-        }
-    }
-    fn limit(&self) -> usize {
-        usize::MAX
-    }
-    fn closes_on_bad_body(&self) -> bool {
-        false
-    }
-    fn serve(&self, _: Arc<Registry>) {}
-    fn judge(&self, _: Result<(), Status>) {}
-    fn call(&self, _: &Outbound, _: Waiter) -> Option<u64> {
-        None
-    }
-    fn cancel(&self, _: u64) {}
-    fn answer(&self, to: ReplyTo, answer: Option<Reply<'_>>) -> Option<Code> {
-        let owned = |reply: Reply<'_>| {
-            let kept = |body: Body<'_>| Payload {
-                bytes: body.bytes.to_vec().into(),
-                compression: body.compression,
-            };
-            reply.outcome.map(kept).map_err(Status::clone)
-        };
-        locked(&self.answers).push((to, answer.map(owned)));
-        *locked(&self.instead)
-    }
-    fn door(&self) -> Option<&Admission> {
-        self.door.as_deref()
-    }
-    fn tally(&self) -> &dyn Tally {
-        &self.count
-    }
-    fn is_open(&self) -> bool {
-        true
-    }
-    fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::SeqCst)
-    }
-    fn on_loss(&self, _: Weak<dyn LossListener>) {}
-    fn finish(&self, _: CloseReason) {}
-    fn abort(&self, _: CloseReason) {}
-}
-
-/// Who counts endings by their outcome, and late ones.
-#[derive(Debug, Default)]
-struct Count {
-    ended: Mutex<Vec<Outcome>>,
-    late: AtomicUsize,
-    expired: AtomicUsize,
-}
-
-impl Tally for Count {
-    fn ended(&self, outcome: Outcome) {
-        locked(&self.ended).push(outcome);
-    }
-
-    fn late(&self) {
-        self.late.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn expired(&self) {
-        self.expired.fetch_add(1, Ordering::SeqCst);
-    }
-}
+pub(in crate::call) use recorder::Recorder;
+use recorder::Said;
 
 /// Who counts how often it was told of the end.
 #[derive(Debug, Default)]
@@ -328,117 +240,6 @@ fn a_listener_that_comes_late_is_told_at_once_and_one_that_is_gone_is_not() {
     assert_eq!(late.told(), 1);
     drop(ticket);
     assert_eq!(late.told(), 1);
-}
-
-#[test]
-fn a_permit_is_free_once_the_call_has_ended_and_its_handler_returned() {
-    for (returns_first, runs_on) in [(true, false), (true, true), (false, false), (false, true)] {
-        let door = door(1);
-        let bench = Bench::behind(&door);
-        let ticket = bench.ticket(1, Some(door.enter(PLACE, None, Held::default).unwrap()));
-        ticket.begin();
-        let running = ticket.run().unwrap();
-        let returns: Box<dyn FnOnce() + '_> = if runs_on {
-            let on = running.on();
-            Box::new(|| drop(on))
-        } else {
-            Box::new(|| drop(running))
-        };
-        if returns_first {
-            returns();
-            assert!(!is_free(&door));
-            ticket.respond(response(), &Extras::NONE);
-        } else {
-            ticket.expire();
-            assert!(!is_free(&door));
-            returns();
-        }
-        // What is left of the ticket holds nothing.
-        assert!(is_free(&door));
-        assert!(ticket.run().is_none());
-        assert!(is_free(&door) && door.waiting_calls() == 0);
-        assert_eq!(door.enter(PLACE, None, Held::default).map(drop), Ok(()));
-        assert!(!is_free(&door), "given back more than was taken");
-    }
-}
-
-#[test]
-fn a_call_waits_until_it_begins_or_ends() {
-    let door = door(1);
-    let bench = Bench::behind(&door);
-    let waiting = || door.waiting_calls();
-    let ticket = |place| bench.ticket(place, Some(door.admit()));
-    let (begins, ends, dropped) = (ticket(1), ticket(2), ticket(3));
-    assert_eq!(waiting(), 3);
-    begins.begin();
-    begins.begin();
-    assert_eq!(waiting(), 2);
-    ends.expire();
-    ends.begin();
-    assert_eq!(waiting(), 1);
-    drop(dropped);
-    assert_eq!(waiting(), 0);
-    begins.respond(response(), &Extras::NONE);
-    assert_eq!(waiting(), 0);
-}
-
-#[test]
-fn a_call_that_waits_again_is_counted_until_it_begins_or_ends() {
-    let door = door(1);
-    let bench = Bench::behind(&door);
-    let waiting = || door.waiting_calls();
-    let expired = || bench.link.count.expired.load(Ordering::SeqCst);
-    let waits = |place| {
-        let ticket = bench.ticket(place, Some(door.admit()));
-        ticket.begin();
-        let runs = ticket.run().unwrap().on();
-        assert_eq!(waiting(), 0);
-        runs.waits();
-        assert_eq!(waiting(), 1);
-        (ticket, runs)
-    };
-    let (begins, runs) = waits(1);
-    assert!(runs.begins());
-    assert_eq!(waiting(), 0);
-    begins.expire();
-    assert_eq!((waiting(), expired()), (0, 0));
-    let (ends, runs) = waits(2);
-    ends.expire();
-    // Nobody has begun it.
-    assert_eq!((waiting(), expired()), (0, 1));
-    assert!(!runs.begins());
-    assert_eq!(waiting(), 0);
-    // It ended before it began to wait again.
-    let ticket = bench.ticket(3, Some(door.admit()));
-    ticket.begin();
-    let runs = ticket.run().unwrap().on();
-    ticket.expire();
-    runs.waits();
-    assert_eq!(waiting(), 0);
-    assert!(!runs.begins());
-    assert_eq!((waiting(), expired()), (0, 1));
-}
-
-#[test]
-fn a_call_that_waits_again_while_it_ends_is_counted_back_once() {
-    let door = door(1);
-    for round in 0..500 {
-        let bench = Bench::behind(&door);
-        let ticket = bench.ticket(1, Some(door.admit()));
-        ticket.begin();
-        let runs = ticket.run().unwrap().on();
-        let start = Barrier::new(2);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                start.wait();
-                ticket.expire();
-            });
-            start.wait();
-            runs.waits();
-            let _ = runs.begins();
-        });
-        assert_eq!(door.waiting_calls(), 0, "round {round}");
-    }
 }
 
 #[test]
