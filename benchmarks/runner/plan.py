@@ -47,6 +47,12 @@ NAPS = Cell(64, 1, index=1)
 NAPPING = Contestant(
     "callmethod, 64 workers", "callmethod_server.py", ("--nap=0.01", "--max-workers=64")
 )
+# As long as the answer of a database takes that is near.
+SHORT = "--nap=0.001"
+NAPPING_SHORTLY = Contestant(
+    "callmethod, 64 workers, 1 ms", "callmethod_server.py", (SHORT, "--max-workers=64")
+)
+THREADS_NAPPING_SHORTLY = Contestant("threads by hand, 1 ms", "threads_server.py", (SHORT,))
 
 # glibc gives memory above these back to the kernel and asks for it anew; 32 MiB is the most that
 # it takes for the first.
@@ -109,6 +115,9 @@ def common(settings: Settings) -> Iterator[Group]:
         yield Group("eager", "async def handlers, 3.12+", eager, (WIDE, BOTH), *apart)
     yield Group("naps", "handlers that sleep 10 ms, one core", (NAPPING,), (NAPS,), *apart)
     yield Group("naps-free", "handlers that sleep 10 ms, two cores", (NAPPING,), (NAPS,), *free)
+    short = (THREADS_NAPPING_SHORTLY, NAPPING_SHORTLY)
+    yield Group("short-naps", "handlers that sleep 1 ms, one core", short, (NAPS,), *apart)
+    yield Group("short-naps-free", "handlers that sleep 1 ms, two cores", short, (NAPS,), *free)
 
 
 Place = tuple[tuple[int, ...], tuple[int, ...]]

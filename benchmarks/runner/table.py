@@ -177,6 +177,11 @@ def blocked(results: Results) -> Iterator[Row]:
         values = results.values(group, plan.NAPPING, plan.NAPS)
         what = f"handlers that sleep 10 ms, 64 workers, 64 x 1, {where}, against the ideal 6,400/s"
         yield at_least(what, values, [IDEAL_NAPS] * len(values), least, rates(values))
+    for group, where in (("short-naps", "one core"), ("short-naps-free", "two cores")):
+        what = f"handlers that sleep 1 ms, 64 workers, 64 x 1, {where}, against threads by hand"
+        ours = results.values(group, plan.NAPPING_SHORTLY, plan.NAPS)
+        theirs = results.values(group, plan.THREADS_NAPPING_SHORTLY, plan.NAPS)
+        yield at_least(what, ours, theirs, 1.0)
     what = "one handler sleeps 1 s: p99 of other connections, {}, against quiet"
     for cell in probes.CELLS:
         if results.sleeping is None:

@@ -29,7 +29,7 @@ pub use lane::{Hold, Lane, Turn};
 pub use outbound::{Answer, Ended, Outbound, Waiter};
 pub use outcome::{Outcome, Tally};
 pub use pending::{Completed, NotTaken, Pending};
-pub use processor::{Before, Processor, Woken, WorkerId};
+pub use processor::{Before, Processor, Woken, WorkerId, Workforce};
 pub use registry::{Ambiguous, Place, Registry};
 pub use retry::{Backoff, is_refused};
 pub use session::{Call, Event, Link, LossListener, Reply, Session};

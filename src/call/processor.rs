@@ -4,33 +4,25 @@
 //! and runs what these bring by itself, so that nobody need be woken. The others rest, until a
 //! tick shows that those who are at work make no progress: a handler sleeps, waits or computes.
 //! Then one more comes, which may take the lead; and if that happens again soon, the processor is
-//! crowded for a while, and a worker is woken for each lane.
-//!
-//! Who makes no progress for want of a CPU does not stand still: one more would want it, too, and
-//! the interpreter's lock besides. Only where that goes on for long does another one come.
+//! crowded for a while, and a worker is woken for each lane (`crowding.rs`).
 //!
 //! Not here: threads and the clock. Workers are whoever calls [`Processor::take`], and who keeps
 //! time calls [`Processor::tick`].
 
-use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::call::Lane;
 
+pub use crowding::Workforce;
+use crowding::{Come, Crowding, Progress};
 pub use turns::Before;
 use turns::Turns;
 
+mod crowding;
 mod turns;
-
-/// How long a processor stays crowded after it was last seen that workers stood still.
-const CROWDED: Duration = Duration::from_millis(100);
-/// How long after that it is not asked again whether they lack a CPU, where it is crowded already.
-const SURE: Duration = Duration::from_millis(50);
-/// Ticks without progress after which one more comes although the CPUs are taken.
-const PATIENT_TICKS: u32 = 10;
 
 /// The queue of lanes that have something to run.
 #[derive(Debug, Default)]
@@ -51,29 +43,8 @@ struct Queue {
     leader: Option<WorkerId>,
     /// Tells it, while it moves bytes.
     waker: Option<Waker>,
-    /// A worker is woken for each lane, and none leads.
-    crowded: bool,
-    /// When workers last stood still.
-    stood: Option<Instant>,
-    /// How it stood at the last tick.
-    seen: Progress,
-    /// For how many ticks nothing has moved while the CPUs were taken.
-    starved: u32,
-}
-
-/// How far workers have come.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Progress {
-    at_work: u64,
-    left: u64,
-}
-
-impl Progress {
-    /// Of the workers that were at work at `earlier`, how many are still at the same event.
-    fn still_at_work_since(self, earlier: Self) -> u64 {
-        let left = self.left.saturating_sub(earlier.left);
-        earlier.at_work.saturating_sub(left)
-    }
+    /// Whether none leads, and a worker is woken for each lane.
+    crowding: Crowding,
 }
 
 /// One worker of all there are.
@@ -130,7 +101,7 @@ impl Processor {
     /// woken for what comes, since the leader looks at the queue before it rests.
     pub fn lead(&self, worker: WorkerId) -> bool {
         let mut queue = self.queue();
-        if queue.crowded || queue.stopped {
+        if queue.crowding.is_crowded() || queue.stopped {
             queue.give_up(worker);
             return false;
         }
@@ -213,26 +184,26 @@ impl Processor {
         queue.lanes.is_empty() && (queue.leader.is_none() || queue.waker.is_some())
     }
 
-    /// Has more workers come if those who are at work made no progress since the last tick, unless
-    /// `cpus_taken`: as many workers run, or could, as there are CPUs. Says whether there was
-    /// progress, or nobody is at work.
-    pub fn tick(&self, now: Instant, cpus_taken: impl FnOnce() -> bool) -> bool {
+    /// Has more workers come if those who are at work hardly get on while lanes wait, and others
+    /// would get on better. Says whether there was progress, or nobody is at work.
+    pub fn tick(&self, now: Instant, workforce: &impl Workforce) -> bool {
         let mut queue = self.queue();
         let progress = Progress {
             left: self.left(),
             at_work: self.at_work.load(Ordering::Relaxed),
         };
-        let earlier = mem::replace(&mut queue.seen, progress);
-        // While nobody visits a lane, the leader moves bytes, which may take a while and never stops.
-        let moves = earlier != progress || progress.at_work == 0;
-        let wanted = queue.wanted(
-            now,
-            moves,
-            progress.still_at_work_since(earlier),
-            cpus_taken,
-        );
+        let lanes = queue.lanes.len();
+        let (moves, come) = queue.crowding.tick(now, progress, lanes > 0, workforce);
+        if come != Come::Nobody {
+            queue.leader = None;
+        }
         drop(queue);
-        for _ in 0..wanted {
+        let more = match come {
+            Come::Nobody => 0,
+            Come::One => 1,
+            Come::Each => lanes,
+        };
+        for _ in 0..more {
             self.filled.notify_one();
         }
         moves
@@ -240,47 +211,6 @@ impl Processor {
 }
 
 impl Queue {
-    /// How many more workers are to come where `held_up` of them have been at the same event since
-    /// the last tick.
-    fn wanted(
-        &mut self,
-        now: Instant,
-        moves: bool,
-        held_up: u64,
-        cpus_taken: impl FnOnce() -> bool,
-    ) -> usize {
-        let stands = !moves && !self.lanes.is_empty();
-        // Each of several that are held up would hold up all others.
-        let stays_crowded = self.crowded && held_up > 1;
-        let stood = self.stood;
-        let within = |time| stood.is_some_and(|stood| now.saturating_duration_since(stood) < time);
-        let lately = within(CROWDED);
-        let sure = self.crowded && within(SURE);
-        if !stands {
-            self.starved = 0;
-        }
-        if (stands || stays_crowded) && !sure {
-            if cpus_taken() {
-                self.crowded &= lately;
-                self.starved += u32::from(stands);
-                if self.starved < PATIENT_TICKS {
-                    return 0;
-                }
-                self.starved = 0;
-                self.leader = None;
-                return 1;
-            }
-            self.stood = Some(now);
-        }
-        if !stands {
-            self.crowded &= lately || stays_crowded;
-            return 0;
-        }
-        self.crowded = lately || stays_crowded;
-        self.leader = None;
-        if self.crowded { self.lanes.len() } else { 1 }
-    }
-
     fn give_up(&mut self, worker: WorkerId) {
         if self.leader == Some(worker) {
             self.leader = None;

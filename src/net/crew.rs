@@ -68,7 +68,7 @@ impl Crew {
             look_at: 0,
             step: LOOK_EVENTS,
             owes: false,
-            _member: self.driver.staff.join(),
+            member: self.driver.staff.join(),
         }
     }
 }
@@ -89,7 +89,7 @@ pub struct Worker<'a> {
     step: u64,
     /// It has visited lanes that come now and then, and may not have written what they have to say.
     owes: bool,
-    _member: Option<Member<'a>>,
+    member: Option<Member<'a>>,
 }
 
 impl Worker<'_> {
@@ -125,6 +125,7 @@ impl Worker<'_> {
     /// Runs what `lane` has to run, for one visit.
     pub fn visit(&self, lane: &Arc<Lane>) {
         let (mut events, mut begun) = (0, None);
+        let _visit = self.member.as_ref().map(Member::visit);
         lane.run_until(|| {
             events += 1;
             cork::wrote_enough()

@@ -333,7 +333,7 @@ impl Driver {
         let now = clock::now();
         let mut moves = true;
         for processor in self.watched() {
-            moves &= processor.tick(now, || self.staff.takes_all_cpus());
+            moves &= processor.tick(now, &self.staff);
         }
         (if idle { quiet + 1 } else { 0 }, moves)
     }

@@ -221,3 +221,29 @@ def test_others_have_their_turn_between_large_answers(
     service.gate.set()
     wait_until(lambda: len(service.order) == 7)
     assert service.order == ["small", "large", "small", *["large"] * 4]
+
+
+@pytest.mark.parametrize("nap", [0.0002, 0.001])
+def test_short_waits_of_handlers_go_by_side_by_side(
+    nap, numbers, server_factory, raw_socket, calls, wait_until
+):
+    """A worker for each connection, though one always gets on with some call or other."""
+    lock = threading.Lock()
+    inside = 0
+    beside = []
+
+    def handler(controller, request, done):
+        nonlocal inside
+        with lock:
+            inside += 1
+            beside.append(inside)
+        time.sleep(nap)
+        with lock:
+            inside -= 1
+
+    server = server_factory(numbers(handler), max_workers=8)
+    for _ in range(8):
+        raw_socket(server.address).sendall(calls(250))
+    wait_until(lambda: len(beside) == 2000, timeout=20)
+    # Were they to take turns, it would be one.
+    assert sum(beside) / len(beside) > 2

@@ -21,6 +21,19 @@ impl Session for Nothing {
     fn handle(&self, _: &Arc<dyn Link>, _: Event, _: &mut Turn<'_>) {}
 }
 
+/// Whether those at work have no CPU to be had; none sleeps.
+struct Starved(bool);
+
+impl Workforce for Starved {
+    fn fills_cpus(&self) -> bool {
+        self.0
+    }
+
+    fn is_asleep(&self) -> bool {
+        false
+    }
+}
+
 /// A processor, and a clock that goes by milliseconds.
 struct Bench {
     processor: Arc<Processor>,
@@ -45,13 +58,13 @@ impl Bench {
 
     fn tick(&self, ms: u64) {
         self.processor
-            .tick(self.start + Duration::from_millis(ms), || false);
+            .tick(self.start + Duration::from_millis(ms), &Starved(false));
     }
 
     /// The same where those at work have no CPU to be had.
     fn tick_starved(&self, ms: u64) {
         self.processor
-            .tick(self.start + Duration::from_millis(ms), || true);
+            .tick(self.start + Duration::from_millis(ms), &Starved(true));
     }
 
     /// Threads that rest until there is something, each of which says so once.
@@ -224,12 +237,12 @@ fn for_want_of_a_cpu_nobody_else_comes_before_long() {
     let heard = bench.resting(1);
     thread::sleep(Duration::from_millis(50));
     bench.fill();
-    for ms in 0..u64::from(PATIENT_TICKS) {
+    for ms in 0..u64::from(crowding::PATIENT_TICKS) {
         bench.tick_starved(ms);
     }
     assert!(!bench.processor.lead(BOB));
     heard.recv_timeout(Duration::from_millis(50)).unwrap_err();
-    bench.tick_starved(u64::from(PATIENT_TICKS));
+    bench.tick_starved(u64::from(crowding::PATIENT_TICKS));
     assert_eq!(heard.recv_timeout(PATIENCE), Ok(Woken::Filled));
     bench.fill();
     assert!(bench.processor.lead(BOB), "one more came, and no crowd");
