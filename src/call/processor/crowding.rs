@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 /// How long a processor stays crowded after it was last seen that workers stood still, at first.
 const CALM: Duration = Duration::from_millis(100);
 /// The same at most, where they always do again as soon as the crowd is gone.
-const MOST_CALM: Duration = Duration::from_millis(800);
+const MOST_CALM: Duration = Duration::from_millis(3200);
 /// What "as soon as" means.
 const RELAPSE: Duration = Duration::from_millis(25);
 /// How long after that it is not asked again whether they lack a CPU, where it is crowded already.
 const SURE: Duration = Duration::from_millis(50);
 /// Ticks without progress after which one more comes although the CPUs are taken.
 pub(super) const PATIENT_TICKS: u32 = 10;
-/// Events between two ticks from which on nobody asks whether workers sleep in between.
+/// Events of one worker between two ticks from which on nobody asks whether it sleeps in between.
 const MANY_EVENTS: u64 = 16;
 /// Ticks in a row at which none ran that visits a lane: at a single one it may be between two waits.
 const ASLEEP_TICKS: u32 = 2;
@@ -115,7 +115,7 @@ impl Crowding {
         let earlier = mem::replace(&mut self.seen, progress);
         // While nobody visits a lane, the leader moves bytes, which may take a while and never stops.
         let moves = earlier != progress || progress.at_work == 0;
-        let creeps = moves && progress.at_work > 0 && progress.left_since(earlier) < MANY_EVENTS;
+        let creeps = moves && progress.left_since(earlier) < MANY_EVENTS * progress.at_work;
         // Each of several that are held up would hold up all others.
         let held_up = self.crowded && progress.still_at_work_since(earlier) > 1;
         let come = self.look(

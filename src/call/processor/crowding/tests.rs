@@ -126,10 +126,13 @@ fn nobody_comes_where_no_lane_waits() {
 #[test]
 fn of_many_events_a_tick_nobody_asks() {
     let (mut ticks, asleep) = (Ticks::new(), Seen::asleep());
+    ticks.progress.at_work = 20;
     for _ in 0..100 {
-        assert_eq!(ticks.after(MANY_EVENTS, &asleep), Come::Nobody);
+        assert_eq!(ticks.after(20 * MANY_EVENTS, &asleep), Come::Nobody);
     }
     assert_eq!(asleep.asked.get(), 0);
+    ticks.after(20 * MANY_EVENTS - 1, &asleep);
+    assert_eq!(ticks.after(MANY_EVENTS, &asleep), Come::One);
 }
 
 #[test]
@@ -158,14 +161,14 @@ fn a_crowd_is_asked_after_now_and_then_only() {
 fn a_crowd_that_is_missed_at_once_comes_back_for_twice_as_long() {
     let mut ticks = Ticks::new();
     let mut stays = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..7 {
         ticks.crowd();
         stays.push(ticks.until_calm());
         let asleep = Seen::asleep();
         ticks.after(1, &asleep);
         assert_eq!(ticks.after(1, &asleep), Come::Each, "not one by one");
     }
-    assert_eq!(stays, [100, 200, 400, 800, 800]);
+    assert_eq!(stays, [100, 200, 400, 800, 1600, 3200, 3200]);
 }
 
 #[test]
