@@ -21,6 +21,7 @@ use _core::wire::indexed::{IndexedCodec, Layout, Reply};
 use _core::wire::{Answers, Codec, Extras, OutgoingCall, Payload, limits};
 use bytes::{Bytes, BytesMut};
 use simulation::{End, Stage, count, method, pipe};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 const IDLE: Duration = Duration::from_secs(600);
@@ -575,4 +576,35 @@ fn a_call_of_our_channel_at_the_moment_of_the_close_is_answered() {
             .collect();
         assert_eq!(kinds, ["peer_closed", "idle_timeout"]);
     }
+}
+
+/// Where hundreds come at one moment, they are late at one moment, too.
+#[test]
+fn many_that_are_given_up_at_once_let_others_have_their_turn() {
+    const STRANGERS: u64 = 300;
+    let stage = Stage::new();
+    let counters = Arc::<Counters>::default();
+    let codecs = [baidu(), indexed(4, Reply::ById)];
+    let server = stage.server(&codecs, Arc::<Desk>::default() as _, &counters);
+    stage.play(async {
+        let strangers = (0..STRANGERS).map(|_| {
+            let (near, far, _) = pipe(ROOM, false);
+            let far = Stream::Other(Box::new(far));
+            server.welcome(stage.driver.handle(), far, "a stranger".to_owned());
+            near
+        });
+        let _silent: Vec<End> = strangers.collect();
+        sleep(10 * SECOND).await;
+        let mut given_up = 0;
+        let mut turns = 0;
+        while given_up < STRANGERS {
+            yield_now().await;
+            let so_far = count(&counters, "rejected_total");
+            assert!(so_far - given_up <= 16, "{given_up}, then {so_far}");
+            given_up = so_far;
+            turns += 1;
+            assert!(turns < 10_000);
+        }
+    });
+    assert_eq!(count(&counters, "connections"), 0);
 }

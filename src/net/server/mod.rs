@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::call::{CloseReason, Lane, Link as _, Processor, Session};
@@ -62,6 +62,8 @@ pub struct Server {
     stopping: AtomicBool,
     /// Told when that becomes so, for connections whose protocol is not known yet.
     stopped: Notify,
+    /// Those that may be given up before others have their turn.
+    giving_up: Semaphore,
 }
 
 impl fmt::Debug for Server {
@@ -94,6 +96,7 @@ impl Server {
             abandoned: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             stopped: Notify::new(),
+            giving_up: Semaphore::new(sniffing::GIVEN_UP),
         })
     }
 
