@@ -67,10 +67,11 @@ impl Connection {
             self.terms.driver.count_frames(batch.frames);
             let cut = self.unless_tls(cut, &buffer);
             usual = batch.calls.len();
+            // Before anybody is told of a refusal.
+            Counters::add(&self.terms.counters.calls_received, usual);
             if batch.frames > usual as u64 && !cork::holds_back() {
                 self.uncork();
             }
-            Counters::add(&self.terms.counters.calls_received, usual);
             lane.push(link, batch.calls);
             let left = cut?;
             if buffer.is_empty() {

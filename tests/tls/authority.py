@@ -61,6 +61,11 @@ class Issued:
         return paths
 
 
+def key_identifier_of(issuer: Authority) -> x509.AuthorityKeyIdentifier:
+    """Say by which key a certificate is signed, which clients of Python 3.13 want to know."""
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.private_key.public_key())
+
+
 class Authority:
     """A CA, at the root or below `parent`."""
 
@@ -79,6 +84,11 @@ class Authority:
             .not_valid_after(now() + 30 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(key_usage(signs=True), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(self.private_key.public_key()),
+                critical=False,
+            )
+            .add_extension(key_identifier_of(signer), critical=False)
         )
         self.certificate = certificate.sign(signer.private_key, hashes.SHA256())
 
@@ -119,6 +129,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(key_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+            .add_extension(key_identifier_of(self), critical=False)
         )
         if alternatives:
             names = x509.SubjectAlternativeName(alternatives)
@@ -137,10 +148,7 @@ class Authority:
             .last_update(now() - 2 * DAY)
             .next_update(until)
             .add_extension(x509.CRLNumber(1), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.private_key.public_key()),
-                critical=False,
-            )
+            .add_extension(key_identifier_of(self), critical=False)
         )
         for one in revoked:
             builder = builder.add_revoked_certificate(
