@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -87,6 +88,18 @@ def bind(service: Any) -> _core.Binding:
         )
     hooks = (_hook(service, "on_connected"), _hook(service, "on_disconnected"))
     return _core.Binding(service, table, methods, *hooks)
+
+
+def runs_on_loop(service: Any) -> bool:
+    """Say whether all that is called of a service is made by `async def`."""
+    if not _is_reflected(service.CallMethod):
+        return inspect.iscoroutinefunction(service.CallMethod)
+    names = [method.name for method in service.GetDescriptor().methods]
+    called = [_handler(service, name) for name in names]
+    called += [_hook(service, "on_connected"), _hook(service, "on_disconnected")]
+    return any(called) and all(
+        inspect.iscoroutinefunction(one) for one in called if one is not None
+    )
 
 
 def parser_of(message_class: Any) -> _ParserParts:

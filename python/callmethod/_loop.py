@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING
 
 from callmethod import _core
+from callmethod._host import Host
 from callmethod._process import JOIN_SECONDS, Threads, start_threads
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class AsyncRunner:
         self._lock = threading.RLock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._own: _OwnLoop | None = None
+        self._host: Host | None = None
         self._loop = _running_here()
         self.waiting = _core.Waiting(self._event_loop, self._start_waiting)
 
@@ -40,6 +43,24 @@ class AsyncRunner:
     def _refuse_waiting(self, why: str) -> None:
         for coroutine in self.waiting.take():
             coroutine.refuse(why)
+
+    def host(self, workers: _core.Workers) -> None:
+        """Have the loop read for a server all of whose handlers run on it.
+
+        Nothing changes where the loop, or the system, is not made for that.
+        """
+        loop = self._event_loop()
+        if _running_here() is loop:
+            self._host_here(workers)
+        else:
+            loop.call_soon_threadsafe(self._host_here, workers)
+
+    def _host_here(self, workers: _core.Workers) -> None:
+        # There may be no descriptor left, either.
+        with contextlib.suppress(NotImplementedError, OSError):
+            poller = workers.poller()
+            if poller is not None:
+                self._host = Host(workers, os.dup(poller), self._start_waiting)
 
     def _start_waiting(self) -> None:
         make, arguments = _task_maker(asyncio.get_running_loop())
@@ -113,6 +134,8 @@ class AsyncRunner:
         """Take nothing more, cancel what runs, and end a loop of our own."""
         if not self.waiting.close():
             return
+        if self._host is not None:
+            self._host.leave()
         try:
             self.cancel(patience)
         finally:

@@ -12,16 +12,10 @@ import os
 import socket
 import threading
 import weakref
-from typing import TYPE_CHECKING
 
 from callmethod import _core
 from callmethod._log import run_callback
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-RINGS = 4096
-"""Bytes that are read off the bell at once."""
+from callmethod._readers import Readers, read_rings
 
 
 class Mailbox:
@@ -29,31 +23,18 @@ class Mailbox:
 
     def __init__(self, process: _core.Process) -> None:
         """Have the loop that runs here listen."""
-        loop = asyncio.get_running_loop()
         here, bell = socket.socketpair()
         here.settimeout(0)
         bell.settimeout(0)
         self._fd = here.detach()
         self.left = False
         self.core = _core.Mailbox(process, bell.detach(), sweep)
-        # The loop keeps this object, which therefore must not keep the loop.
-        loop.add_reader(self._fd, self._ring)
-        self._close = weakref.finalize(loop, os.close, self._fd)
-        self._close.atexit = False
-        # A loop tells nobody that it will be closed, but it ends what it has begun to iterate.
-        self._until_shutdown = self._listen()
-        with contextlib.suppress(StopIteration):
-            self._until_shutdown.__anext__().__await__().send(None)
-
-    async def _listen(self) -> AsyncGenerator[None]:
-        try:
-            yield
-        finally:
-            self.leave(asyncio.get_running_loop())
+        self._readers = Readers(
+            {self._fd: self._ring}, lambda: self.leave(asyncio.get_running_loop())
+        )
 
     def _ring(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._fd, RINGS)
+        read_rings(self._fd)
         self._settle()
 
     def _settle(self) -> None:
@@ -70,11 +51,8 @@ class Mailbox:
         with _lock:
             if _mailboxes.get(loop) is self:
                 del _mailboxes[loop]
-        if self._close.detach() is not None:
-            if not loop.is_closed():
-                loop.remove_reader(self._fd)
-                self._settle()
-            os.close(self._fd)
+        if self._readers.leave(loop) and not loop.is_closed():
+            self._settle()
         self.core.pass_on()
 
 

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from callmethod import _core, _process
-from callmethod._binding import bind
+from callmethod._binding import bind, runs_on_loop
 from callmethod._loop import AsyncRunner
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class Offer:
         """Return what the core takes: a binding, or what makes one for each connection."""
         factory = self.factory
         return bind(self.service) if factory is None else lambda channel: bind(factory(channel))
+
+    def runs_on_loop(self) -> bool:
+        """Say whether all that is called is known to be made by `async def`."""
+        return self.factory is None and runs_on_loop(self.service)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +101,10 @@ class Running:
                 runner=self._runner,
                 tls=settings.tls,
             )
+            # Handshakes take milliseconds, which workers have.
+            quick = settings.authenticate is None and settings.tls is None
+            if quick and all(offer.runs_on_loop() for offer in offers):
+                self._runner.host(self._workers)
         except BaseException:
             self._leave(_process.JOIN_SECONDS)
             raise

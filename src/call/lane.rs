@@ -78,6 +78,11 @@ impl Lane {
         self.waiting()
     }
 
+    /// Whether a call waits whose request may take long to read.
+    pub(super) fn is_heavy(&self) -> bool {
+        self.mailbox().heavy > 0
+    }
+
     /// Begins no call until [`Lane::resume`].
     pub fn pause(&self) {
         self.mailbox().paused = true;
@@ -227,6 +232,7 @@ impl Lane {
         }
         mailbox.calls = 0;
         mailbox.bytes = 0;
+        mailbox.heavy = 0;
         let reader = mailbox.wake_reader();
         drop(mailbox);
         if let Some(reader) = reader {

@@ -4,7 +4,8 @@
 //! and runs what these bring by itself, so that nobody need be woken. The others rest, until a
 //! tick shows that those who are at work make no progress: a handler sleeps, waits or computes.
 //! Then one more comes, which may take the lead; and if that happens again soon, the processor is
-//! crowded for a while, and a worker is woken for each lane (`crowding.rs`).
+//! crowded for a while, and a worker is woken for each lane (`crowding.rs`). Where all handlers are
+//! coroutines of one event loop, that leads instead (`hosting.rs`).
 //!
 //! Not here: threads and the clock. Workers are whoever calls [`Processor::take`], and who keeps
 //! time calls [`Processor::tick`].
@@ -18,10 +19,12 @@ use crate::call::Lane;
 
 pub use crowding::Workforce;
 use crowding::{Come, Crowding, Progress};
+use hosting::Hosting;
 pub use turns::Before;
 use turns::Turns;
 
 mod crowding;
+mod hosting;
 mod turns;
 
 /// The queue of lanes that have something to run.
@@ -45,6 +48,8 @@ struct Queue {
     waker: Option<Waker>,
     /// Whether none leads, and a worker is woken for each lane.
     crowding: Crowding,
+    /// The event loop that leads when it can.
+    hosting: Hosting,
 }
 
 /// One worker of all there are.
@@ -101,7 +106,7 @@ impl Processor {
     /// woken for what comes, since the leader looks at the queue before it rests.
     pub fn lead(&self, worker: WorkerId) -> bool {
         let mut queue = self.queue();
-        if queue.crowding.is_crowded() || queue.stopped {
+        if queue.crowding.is_crowded() || queue.stopped || queue.hosting.is_hosted() {
             queue.give_up(worker);
             return false;
         }
@@ -111,6 +116,10 @@ impl Processor {
     /// For the leader: ready when there is something to run, or nothing more will come.
     pub fn poll_filled(&self, context: &mut Context<'_>) -> Poll<Woken> {
         let mut queue = self.queue();
+        if queue.hosting.is_hosted() {
+            // It leads no more.
+            return Poll::Ready(Woken::Filled);
+        }
         if queue.lanes.is_empty() && !queue.stopped {
             queue.waker = Some(context.waker().clone());
             Poll::Pending
@@ -193,7 +202,10 @@ impl Processor {
             at_work: self.at_work.load(Ordering::Relaxed),
         };
         let lanes = queue.lanes.len();
-        let (moves, come) = queue.crowding.tick(now, progress, lanes > 0, workforce);
+        let (moves, mut come) = queue.crowding.tick(now, progress, lanes > 0, workforce);
+        if queue.is_missed(progress) {
+            come = come.max(Come::One);
+        }
         if come != Come::Nobody {
             queue.leader = None;
         }

@@ -13,7 +13,11 @@ use crate::call::{
     Waiter,
 };
 use crate::status::{Code, Status};
+use crate::wire::compress::Compression;
 use crate::wire::{Body, Extras, Payload, Traits};
+
+/// Bytes of a request up to which it is read in no time.
+const LIGHT_BYTES: usize = 64 * 1024;
 
 /// One call as it came in.
 #[derive(Debug)]
@@ -33,6 +37,12 @@ impl Call {
     #[must_use]
     pub fn weight(&self) -> usize {
         self.body.bytes.len() + self.extras.weight()
+    }
+
+    /// Whether to read its request may take long: it is large, or may be once it is inflated.
+    #[must_use]
+    pub fn is_heavy(&self) -> bool {
+        self.body.compression != Compression::None || self.body.bytes.len() > LIGHT_BYTES
     }
 }
 

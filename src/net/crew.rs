@@ -24,6 +24,8 @@ const TOUR_OVERHEADS: u32 = 32;
 const FRAME: Duration = Duration::from_nanos(1500);
 /// How long it stays at one lane, should that never end.
 const VISIT: Duration = Duration::from_micros(250);
+/// How long an event loop takes lanes before it turns to other things.
+const HOST_TOUR: Duration = Duration::from_millis(1);
 /// Events after which it looks at the clock for either.
 const LOOK_EVENTS: u64 = 16;
 /// How long an event takes, on average, from which on it does so after each.
@@ -54,6 +56,29 @@ impl Crew {
     #[must_use]
     pub fn processor(&self) -> &Arc<Processor> {
         &self.processor
+    }
+
+    /// An event loop comes, on its own thread: whether it has read what there was to read, which is
+    /// not so where another thread drives.
+    pub fn host_comes(&self) -> bool {
+        self.processor.host_comes();
+        self.driver.glance()
+    }
+
+    /// Runs what there is for it to run, up to a bound in time.
+    pub fn host_runs(&self, mut visit: impl FnMut(&Arc<Lane>)) {
+        let began = Instant::now();
+        while began.elapsed() < HOST_TOUR
+            && let Some(lane) = self.processor.take_as_host()
+        {
+            cork::holding_back(|| visit(&lane));
+        }
+    }
+
+    /// It writes what it has held back, and goes.
+    pub fn host_goes(&self) {
+        self.driver.flush();
+        self.processor.host_goes();
     }
 
     /// One more of them: the calling thread.

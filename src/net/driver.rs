@@ -12,6 +12,7 @@
 //! one leaves and another waits; that costs a wake-up, so the I/O thread does not wait there.
 
 use std::future::Future;
+use std::os::fd::RawFd;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
@@ -28,6 +29,7 @@ use crate::call::Processor;
 use crate::net::clock;
 use crate::net::connection::{Connection, locked};
 use crate::net::cork::Cork;
+use crate::net::poller;
 use crate::net::staff::Staff;
 
 /// How often it is looked whether those at work make progress.
@@ -182,16 +184,27 @@ impl Driver {
     /// the I/O thread does so on a CPU of its own, it is left to it.
     pub(super) fn look(&self) {
         if self.staff.has_one_cpu() || !self.attended.load(Ordering::SeqCst) {
-            // The first time the poller is asked, the second one what came has been seen to.
-            let look = async {
-                yield_now().await;
-                yield_now().await;
-            };
-            self.drive_once(true, look);
+            self.glance();
         }
     }
 
-    /// The same, at most for `time`, on a thread that runs callbacks. Where there are workers, it
+    /// The same, and takes the driving from the I/O thread for it. False when a guest drives.
+    pub(super) fn glance(&self) -> bool {
+        // The first time the poller is asked, the second one what came has been seen to.
+        let look = async {
+            yield_now().await;
+            yield_now().await;
+        };
+        self.drive_once(true, look).is_some()
+    }
+
+    /// The number of the descriptor that becomes readable when there is something to look at, where
+    /// there is one.
+    pub fn poller(&self) -> Option<RawFd> {
+        poller::find(&self.handle)
+    }
+
+    /// Drives until `until` is ready, at most for `time`, on a thread that runs callbacks. Where there are workers, it
     /// leaves that to them.
     pub fn drive_between<F: Future>(&self, until: F, time: Duration) {
         if !self.has_workers()

@@ -19,6 +19,7 @@ mod loss;
 mod memory;
 mod outgoing;
 mod panics;
+mod poller;
 mod reading;
 mod replies;
 mod rope;

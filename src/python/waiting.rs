@@ -29,12 +29,22 @@ type Visit = u64;
 thread_local! {
     /// That of this thread, if it is a worker.
     static VISIT: Cell<Option<Visit>> = const { Cell::new(None) };
+    /// This thread is the event loop's, which looks for coroutines by itself in a moment.
+    static HOSTS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A visit of this thread begins: nothing is known any more of what the visit before has seen.
 pub(super) fn begin_visit() {
     static LAST: AtomicU64 = AtomicU64::new(0);
     VISIT.set(Some(LAST.fetch_add(1, Ordering::Relaxed)));
+}
+
+/// Does `work` on an event loop that starts what waits when it is done.
+pub(super) fn hosting<T>(work: impl FnOnce() -> T) -> T {
+    HOSTS.set(true);
+    let done = work();
+    HOSTS.set(false);
+    done
 }
 
 /// What became of a coroutine that was to be added.
@@ -75,7 +85,7 @@ impl Waiting {
         let event_loop = event_loop.clone_ref(py);
         queue.coroutines.push(coroutine.clone_ref(py));
         let (first, visit) = (queue.coroutines.len() == 1, VISIT.get());
-        if !first && visit.is_some() && queue.looked_at == visit {
+        if HOSTS.get() || !first && visit.is_some() && queue.looked_at == visit {
             return Ok(Pushed::Behind);
         }
         queue.looked_at = visit;

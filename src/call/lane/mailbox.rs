@@ -26,6 +26,8 @@ pub(super) struct Mailbox {
     pub(super) events: VecDeque<Waiting>,
     pub(super) bytes: usize,
     pub(super) calls: usize,
+    /// Calls among them whose requests may take long to read.
+    pub(super) heavy: usize,
     /// Calls that may run at once.
     pub(super) width: usize,
     /// Events that may wait before the reader must pause.
@@ -81,6 +83,10 @@ impl Waiting {
         }
     }
 
+    fn is_heavy(&self) -> bool {
+        matches!(self, Self::Call(call) if call.is_heavy())
+    }
+
     pub(super) fn runs_alone(&self) -> bool {
         matches!(self, Self::Other(..))
     }
@@ -93,6 +99,7 @@ impl Mailbox {
             events: VecDeque::new(),
             bytes: 0,
             calls: 0,
+            heavy: 0,
             width: 1,
             depth: LANE_EVENTS,
             depth_bytes: LANE_BYTES,
@@ -112,6 +119,7 @@ impl Mailbox {
         let (calls, bytes) = event.weight();
         self.calls += calls;
         self.bytes += bytes;
+        self.heavy += usize::from(event.is_heavy());
         self.events.push_back(event);
     }
 
@@ -123,6 +131,7 @@ impl Mailbox {
         let (calls, bytes) = event.weight();
         self.calls -= calls;
         self.bytes -= bytes;
+        self.heavy -= usize::from(event.is_heavy());
         Some(event)
     }
 
@@ -150,6 +159,7 @@ impl Mailbox {
         self.events.retain(|event| !ended(event));
         let weights = self.events.iter().map(Waiting::weight);
         (self.calls, self.bytes) = weights.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        self.heavy = self.events.iter().filter(|event| event.is_heavy()).count();
         self.sweep_at = SWEEP_EVENTS.max(self.events.len() * 2);
     }
 

@@ -44,7 +44,7 @@ pub(super) struct Progress {
 }
 
 /// Who is to come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Come {
     Nobody,
     /// One more, who may lead.

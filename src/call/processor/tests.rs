@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::*;
 use crate::call::{Event, Link, Session, Turn};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-const ANN: WorkerId = 1;
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const ANN: WorkerId = 1;
 const BOB: WorkerId = 2;
 
 /// Its events do nothing.
@@ -35,28 +35,28 @@ impl Workforce for Starved {
 }
 
 /// A processor, and a clock that goes by milliseconds.
-struct Bench {
-    processor: Arc<Processor>,
+pub(super) struct Bench {
+    pub(super) processor: Arc<Processor>,
     start: Instant,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             processor: Arc::default(),
             start: Instant::now(),
         }
     }
 
-    fn lane(&self) -> Arc<Lane> {
+    pub(super) fn lane(&self) -> Arc<Lane> {
         Lane::new(Arc::new(Nothing), Arc::clone(&self.processor))
     }
 
-    fn fill(&self) {
+    pub(super) fn fill(&self) {
         self.processor.enqueue(self.lane(), Before::Nothing);
     }
 
-    fn tick(&self, ms: u64) {
+    pub(super) fn tick(&self, ms: u64) {
         self.processor
             .tick(self.start + Duration::from_millis(ms), &Starved(false));
     }
@@ -68,7 +68,7 @@ impl Bench {
     }
 
     /// Threads that rest until there is something, each of which says so once.
-    fn resting(&self, count: usize) -> Receiver<Woken> {
+    pub(super) fn resting(&self, count: usize) -> Receiver<Woken> {
         let (woken, heard) = channel();
         for _ in 0..count {
             let (processor, woken) = (Arc::clone(&self.processor), woken.clone());
@@ -83,7 +83,7 @@ impl Bench {
     }
 }
 
-fn poll(processor: &Processor) -> Poll<Woken> {
+pub(super) fn poll(processor: &Processor) -> Poll<Woken> {
     processor.poll_filled(&mut Context::from_waker(Waker::noop()))
 }
 

@@ -26,16 +26,23 @@ pub enum Before {
 pub(super) struct Turns {
     fresh: VecDeque<Arc<Lane>>,
     again: VecDeque<Arc<Lane>>,
+    /// Those that an event loop left to workers.
+    set_aside: VecDeque<(Arc<Lane>, Before)>,
     streak: u32,
 }
 
 impl Turns {
     pub(super) fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.again.is_empty()
+        self.set_aside.is_empty() && !self.has_light()
+    }
+
+    /// Whether there are some that were not set aside.
+    pub(super) fn has_light(&self) -> bool {
+        !self.fresh.is_empty() || !self.again.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.fresh.len() + self.again.len()
+        self.fresh.len() + self.again.len() + self.set_aside.len()
     }
 
     pub(super) fn push(&mut self, lane: Arc<Lane>, before: Before) {
@@ -45,7 +52,18 @@ impl Turns {
         }
     }
 
+    /// Leaves a lane to workers.
+    pub(super) fn set_aside(&mut self, lane: Arc<Lane>, before: Before) {
+        self.set_aside.push_back((lane, before));
+    }
+
+    /// The next one for a worker.
     pub(super) fn next(&mut self) -> Option<(Arc<Lane>, Before)> {
+        self.set_aside.pop_front().or_else(|| self.next_light())
+    }
+
+    /// The next one that was not set aside.
+    pub(super) fn next_light(&mut self) -> Option<(Arc<Lane>, Before)> {
         if (self.streak < STREAK || self.again.is_empty())
             && let Some(lane) = self.fresh.pop_front()
         {
