@@ -12,15 +12,12 @@ import socket
 import weakref
 from typing import TYPE_CHECKING
 
-from callmethod._readers import Readers, read_rings
+from callmethod._readers import Readers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from callmethod import _core
-
-ELSEWHERE_SECONDS = 0.1
-"""How long nothing is looked at where another thread was found to read already."""
 
 
 class Host:
@@ -31,44 +28,32 @@ class Host:
 
         Raises:
             NotImplementedError: the loop watches no descriptors.
+            OSError: there are no more of them.
         """
         # The loop keeps this object, which therefore must not keep the loop.
         self._loop = weakref.ref(asyncio.get_running_loop())
-        self._workers, self._poller, self._start = workers, poller, start
-        self._back: asyncio.TimerHandle | None = None
-        here, bell = socket.socketpair()
-        here.settimeout(0)
-        bell.settimeout(0)
-        self._bell = here.detach()
-        try:
-            self._readers = Readers({self._bell: self._ring, poller: self._attend}, self._leave)
-        except NotImplementedError:
-            bell.close()
-            os.close(self._bell)
-            os.close(poller)
-            raise
-        workers.host(bell.detach())
+        self._workers, self._start = workers, start
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, poller)
+            here, bell = socket.socketpair()
+            with here, bell:
+                here.settimeout(0)
+                bell.settimeout(0)
+                self._readers = Readers(here.fileno(), self._ring, poller, self._look, self._leave)
+                here.detach()
+                undo.pop_all()
+                workers.host(bell.detach())
 
     def _ring(self) -> None:
-        read_rings(self._bell)
-        self._attend()
+        self._look()
 
-    def _attend(self) -> None:
-        if not self._workers.attend() and self._back is None:
-            # The poller is readable until that thread has read.
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(self._poller)
-            self._back = loop.call_later(ELSEWHERE_SECONDS, self._look_again)
+    def _look(self) -> bool:
+        read = self._workers.attend()
         self._start()
-
-    def _look_again(self) -> None:
-        self._back = None
-        asyncio.get_running_loop().add_reader(self._poller, self._attend)
+        return read
 
     def _leave(self) -> None:
         self._workers.unhost()
-        if self._back is not None:
-            self._back.cancel()
         self._readers.leave(asyncio.get_running_loop())
 
     def leave(self) -> None:

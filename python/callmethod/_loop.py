@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import os
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from callmethod import _core
 from callmethod._host import Host
 from callmethod._process import JOIN_SECONDS, Threads, start_threads
+from callmethod._readers import duplicate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -44,23 +44,23 @@ class AsyncRunner:
         for coroutine in self.waiting.take():
             coroutine.refuse(why)
 
-    def host(self, workers: _core.Workers) -> None:
+    def host(self, workers: _core.Workers, process: _core.Process) -> None:
         """Have the loop read for a server all of whose handlers run on it.
 
         Nothing changes where the loop, or the system, is not made for that.
         """
         loop = self._event_loop()
         if _running_here() is loop:
-            self._host_here(workers)
+            self._host_here(workers, process)
         else:
-            loop.call_soon_threadsafe(self._host_here, workers)
+            loop.call_soon_threadsafe(self._host_here, workers, process)
 
-    def _host_here(self, workers: _core.Workers) -> None:
+    def _host_here(self, workers: _core.Workers, process: _core.Process) -> None:
+        poller = duplicate(process.poller())
         # There may be no descriptor left, either.
         with contextlib.suppress(NotImplementedError, OSError):
-            poller = workers.poller()
             if poller is not None:
-                self._host = Host(workers, os.dup(poller), self._start_waiting)
+                self._host = Host(workers, poller, self._start_waiting)
 
     def _start_waiting(self) -> None:
         make, arguments = _task_maker(asyncio.get_running_loop())

@@ -15,7 +15,7 @@ import weakref
 
 from callmethod import _core
 from callmethod._log import run_callback
-from callmethod._readers import Readers, read_rings
+from callmethod._readers import Readers, duplicate
 
 
 class Mailbox:
@@ -26,16 +26,20 @@ class Mailbox:
         here, bell = socket.socketpair()
         here.settimeout(0)
         bell.settimeout(0)
-        self._fd = here.detach()
         self.left = False
         self.core = _core.Mailbox(process, bell.detach(), sweep)
         self._readers = Readers(
-            {self._fd: self._ring}, lambda: self.leave(asyncio.get_running_loop())
+            here.detach(),
+            self._settle,
+            duplicate(process.poller()),
+            self._look,
+            lambda: self.leave(asyncio.get_running_loop()),
         )
 
-    def _ring(self) -> None:
-        read_rings(self._fd)
+    def _look(self) -> bool:
+        read = self.core.look()
         self._settle()
+        return read
 
     def _settle(self) -> None:
         for settle, args in self.core.take():

@@ -104,7 +104,7 @@ class Running:
             # Handshakes take milliseconds, which workers have.
             quick = settings.authenticate is None and settings.tls is None
             if quick and all(offer.runs_on_loop() for offer in offers):
-                self._runner.host(self._workers)
+                self._runner.host(self._workers, self._shared.core)
         except BaseException:
             self._leave(_process.JOIN_SECONDS)
             raise

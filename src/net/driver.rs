@@ -67,6 +67,10 @@ pub struct Driver {
     waiting: AtomicUsize,
     /// Calls under way whose end nobody waits for: a callback is told, or an event loop.
     expected: AtomicUsize,
+    /// Event loops that listen for them.
+    listening: AtomicUsize,
+    /// What it polls, looked up at the first need.
+    poller: OnceLock<Option<RawFd>>,
     /// No ticks, until stirred.
     dozing: AtomicBool,
     /// Tells the I/O thread that, while it drives; otherwise it is unparked.
@@ -75,6 +79,17 @@ pub struct Driver {
     cork: Cork,
     pub(super) staff: Staff,
     processors: Mutex<Vec<Weak<Processor>>>,
+}
+
+/// An event loop listens for ends of calls.
+#[derive(Debug)]
+#[must_use]
+pub struct Listening(Arc<Driver>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.listening.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Driver {
@@ -94,6 +109,8 @@ impl Driver {
             wanted: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             expected: AtomicUsize::new(0),
+            listening: AtomicUsize::new(0),
+            poller: OnceLock::new(),
             dozing: AtomicBool::new(false),
             stirred: Notify::new(),
             thread: OnceLock::new(),
@@ -198,10 +215,25 @@ impl Driver {
         self.drive_once(true, look).is_some()
     }
 
+    /// The same on an event loop, where nobody but it waits for anything. False when somebody else
+    /// reads, or has to.
+    pub fn glance_alone(&self) -> bool {
+        self.listening.load(Ordering::SeqCst) == 1
+            && self.waiting.load(Ordering::SeqCst) == 0
+            && !self.has_workers()
+            && self.glance()
+    }
+
+    /// An event loop listens for ends of calls until this is dropped.
+    pub fn listen(self: &Arc<Self>) -> Listening {
+        self.listening.fetch_add(1, Ordering::SeqCst);
+        Listening(Arc::clone(self))
+    }
+
     /// The number of the descriptor that becomes readable when there is something to look at, where
     /// there is one.
     pub fn poller(&self) -> Option<RawFd> {
-        poller::find(&self.handle)
+        *self.poller.get_or_init(|| poller::find(&self.handle))
     }
 
     /// Drives until `until` is ready, at most for `time`, on a thread that runs callbacks. Where there are workers, it

@@ -36,7 +36,7 @@ mod unfinished;
 
 pub use cork::{hold_back, holding_back};
 pub use crew::{Crew, Worker};
-pub use driver::Driver;
+pub use driver::{Driver, Listening};
 pub use runtime::Runtime;
 pub use socket::Socket;
 pub use stream::{Stream, Transport};

@@ -6,10 +6,12 @@
 //! Nothing bounds a queue: each entry stands for a call that its caller has made and that has
 //! ended, or for a `NotifyOnCancel` of a call that is being held anyway.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::Write as _;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -204,6 +206,11 @@ impl Queue {
     }
 }
 
+thread_local! {
+    /// The queue that this thread empties in a moment.
+    static LOOKS_FOR: Cell<*const Callbacks> = const { Cell::new(ptr::null()) };
+}
+
 /// How long the thread of callbacks moves bytes when none comes.
 const LINGER: Duration = Duration::from_millis(20);
 
@@ -307,9 +314,10 @@ impl Callbacks {
             return heir.post(callback);
         }
         let first = queue.waiting.is_empty();
-        // The others ring for nobody: who takes one letter takes all.
-        let bell = if first { queue.bell.clone() } else { None };
-        let silent = !first && queue.bell.is_some();
+        // The others ring for nobody: who takes one letter takes all, and who looks for them will.
+        let rings = first && LOOKS_FOR.get() != Arc::as_ptr(self);
+        let bell = if rings { queue.bell.clone() } else { None };
+        let silent = !rings && queue.bell.is_some();
         let waker = queue.waker.take();
         queue.waiting.push_back(callback);
         drop(queue);
@@ -327,6 +335,14 @@ impl Callbacks {
                 self.watch(&bell.runtime);
             }
         }
+    }
+
+    /// Does `work` on a thread that takes all there are when it is done: nobody need ring for that.
+    pub(super) fn unheard<T>(self: &Arc<Self>, work: impl FnOnce() -> T) -> T {
+        let before = LOOKS_FOR.replace(Arc::as_ptr(self));
+        let done = work();
+        LOOKS_FOR.set(before);
+        done
     }
 
     /// Takes all there are, without waiting.

@@ -1,10 +1,11 @@
 //! The mailbox of an event loop: ends of calls that were made on it.
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 
+use crate::net::Listening;
 use crate::python::callbacks::{Bell, Callback, Callbacks, ReadyCall};
 use crate::python::cork::Cork;
 use crate::python::process::Process;
@@ -16,6 +17,8 @@ pub(super) struct Mailbox {
     pub(super) callbacks: Arc<Callbacks>,
     process: Py<Process>,
     cork: Py<Cork>,
+    /// None once the loop has left.
+    listening: Mutex<Option<Listening>>,
 }
 
 #[pymethods]
@@ -39,6 +42,7 @@ impl Mailbox {
         Ok(Self {
             callbacks: Arc::new(Callbacks::new(driver(), Some(bell))),
             cork: Py::new(py, Cork::new(driver()))?,
+            listening: Mutex::new(Some(driver().listen())),
             process,
         })
     }
@@ -48,8 +52,24 @@ impl Mailbox {
         self.cork.get().close().then(|| self.cork.clone_ref(py))
     }
 
+    /// Reads what has come, on the loop's own thread, which then has to take what that brought.
+    /// False when another thread reads, or has to.
+    fn look(&self, py: Python<'_>) -> bool {
+        enter::gate(py);
+        let driver = &self.process.get().driver;
+        let read = py.detach(|| self.callbacks.unheard(|| driver.glance_alone()));
+        enter::gate(py);
+        read
+    }
+
     /// Gives what is there and what will come to the callbacks' thread: the loop is closed.
     fn pass_on(&self) {
+        let mut listening = self
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        listening.take();
+        drop(listening);
         self.callbacks.pass_on(&self.process.get().callbacks);
     }
 

@@ -59,6 +59,12 @@ impl Process {
         })
     }
 
+    /// The number of a descriptor that is readable when something has come; None where there is
+    /// none.
+    fn poller(&self) -> Option<i32> {
+        self.driver.poller()
+    }
+
     /// Waits for log lines: `(level, text, exception or None)` each; None when closed and empty.
     fn next_records(&self, py: Python<'_>) -> Option<Vec<LogLine>> {
         let level = |level| match level {

@@ -47,12 +47,6 @@ impl Workers {
         }
     }
 
-    /// The number of a descriptor that is readable when something has come; None where there is
-    /// none.
-    fn poller(&self) -> Option<i32> {
-        self.process.get().driver.poller()
-    }
-
     /// Has an event loop do what workers do, whenever it calls `attend`. Takes over the descriptor
     /// `bell`; a byte is written to it when it is to do so.
     fn host(&self, bell: i32) {
