@@ -69,14 +69,8 @@ impl Processor {
 
     /// The event loop is gone; workers lead again.
     pub fn unhost(&self) {
-        let mut queue = self.queue();
-        queue.hosting = Hosting::default();
-        queue.give_up(HOST);
-        let left = !queue.lanes.is_empty();
-        drop(queue);
-        if left {
-            self.filled.notify_one();
-        }
+        self.queue().hosting = Hosting::default();
+        self.stand_aside(HOST);
     }
 
     /// The event loop comes, and looks before it goes.

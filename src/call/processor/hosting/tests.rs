@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Poll, Wake};
-use std::thread;
 use std::time::Duration;
 
 use super::*;
@@ -77,7 +76,6 @@ fn what_was_there_before_is_seen_to() {
     let bench = Bench::new();
     assert!(bench.processor.lead(ANN));
     let heard = bench.resting(1);
-    thread::sleep(Duration::from_millis(50));
     bench.fill();
     heard.recv_timeout(Duration::from_millis(50)).unwrap_err();
     bench.processor.host(Arc::<Rings>::default().into());
@@ -88,7 +86,6 @@ fn what_was_there_before_is_seen_to() {
 fn one_that_does_not_come_is_stood_in_for_until_it_does() {
     let (bench, rings) = hosted();
     let heard = bench.resting(2);
-    thread::sleep(Duration::from_millis(50));
     bench.fill();
     bench.tick(1);
     heard.recv_timeout(Duration::from_millis(50)).unwrap_err();
@@ -108,7 +105,6 @@ fn one_that_does_not_come_is_stood_in_for_until_it_does() {
 fn one_that_gets_on_is_not_missed() {
     let (bench, _) = hosted();
     let heard = bench.resting(1);
-    thread::sleep(Duration::from_millis(50));
     bench.fill();
     for ms in 0..50 {
         bench.processor.begin();
@@ -124,7 +120,6 @@ fn one_that_gets_on_is_not_missed() {
 fn workers_lead_again_when_it_is_gone() {
     let (bench, rings) = hosted();
     let heard = bench.resting(1);
-    thread::sleep(Duration::from_millis(50));
     bench.fill();
     bench.processor.unhost();
     assert_eq!(heard.recv_timeout(PATIENCE), Ok(Woken::Filled));
