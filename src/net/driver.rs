@@ -14,7 +14,7 @@
 use std::future::Future;
 use std::os::fd::RawFd;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -29,6 +29,7 @@ use crate::call::Processor;
 use crate::net::clock;
 use crate::net::connection::{Connection, locked};
 use crate::net::cork::Cork;
+use crate::net::interest::Interest;
 use crate::net::poller;
 use crate::net::staff::Staff;
 
@@ -63,12 +64,7 @@ pub struct Driver {
     seat: Mutex<()>,
     /// Tells it to drive at once.
     wanted: AtomicBool,
-    /// Threads that wait for one answer each.
-    waiting: AtomicUsize,
-    /// Calls under way whose end nobody waits for: a callback is told, or an event loop.
-    expected: AtomicUsize,
-    /// Event loops that listen for them.
-    listening: AtomicUsize,
+    pub(super) interest: Interest,
     /// What it polls, looked up at the first need.
     poller: OnceLock<Option<RawFd>>,
     /// No ticks, until stirred.
@@ -79,17 +75,6 @@ pub struct Driver {
     cork: Cork,
     pub(super) staff: Staff,
     processors: Mutex<Vec<Weak<Processor>>>,
-}
-
-/// An event loop listens for ends of calls.
-#[derive(Debug)]
-#[must_use]
-pub struct Listening(Arc<Driver>);
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.0.listening.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 impl Driver {
@@ -107,9 +92,7 @@ impl Driver {
             recall: Notify::new(),
             seat: Mutex::default(),
             wanted: AtomicBool::new(false),
-            waiting: AtomicUsize::new(0),
-            expected: AtomicUsize::new(0),
-            listening: AtomicUsize::new(0),
+            interest: Interest::default(),
             poller: OnceLock::new(),
             dozing: AtomicBool::new(false),
             stirred: Notify::new(),
@@ -218,16 +201,7 @@ impl Driver {
     /// The same on an event loop, where nobody but it waits for anything. False when somebody else
     /// reads, or has to.
     pub fn glance_alone(&self) -> bool {
-        self.listening.load(Ordering::SeqCst) == 1
-            && self.waiting.load(Ordering::SeqCst) == 0
-            && !self.has_workers()
-            && self.glance()
-    }
-
-    /// An event loop listens for ends of calls until this is dropped.
-    pub fn listen(self: &Arc<Self>) -> Listening {
-        self.listening.fetch_add(1, Ordering::SeqCst);
-        Listening(Arc::clone(self))
+        self.interest.is_of_one_loop() && !self.has_workers() && self.glance()
     }
 
     /// The number of the descriptor that becomes readable when there is something to look at, where
@@ -236,8 +210,8 @@ impl Driver {
         *self.poller.get_or_init(|| poller::find(&self.handle))
     }
 
-    /// Drives until `until` is ready, at most for `time`, on a thread that runs callbacks. Where there are workers, it
-    /// leaves that to them.
+    /// Drives until `until` is ready, at most for `time`, on a thread that runs callbacks. Where
+    /// there are workers, it leaves that to them.
     pub fn drive_between<F: Future>(&self, until: F, time: Duration) {
         if !self.has_workers()
             && let Some(Err(_)) = self.drive(async { timeout(time, until).await })
@@ -250,14 +224,11 @@ impl Driver {
     /// nothing else. False when somebody else does or will: workers do, and so does the I/O thread
     /// where more than this thread waits for something.
     pub fn drive_alone<F: Future>(&self, until: F, time: Duration) -> bool {
-        let alone = self.waiting.fetch_add(1, Ordering::SeqCst) == 0
-            && self.expected.load(Ordering::SeqCst) == 0
-            && !self.has_workers();
+        let alone = self.interest.thread_comes() && !self.has_workers();
         // Made there, since it needs the runtime's clock.
         let until = async { timeout(time, until).await };
         let drove = alone && self.drive(until).is_some();
-        let left = self.waiting.fetch_sub(1, Ordering::SeqCst) - 1;
-        if !drove || left > 0 || self.expected.load(Ordering::SeqCst) > 0 {
+        if self.interest.thread_goes() || !drove {
             self.attend_now();
         }
         drove
@@ -265,11 +236,7 @@ impl Driver {
 
     /// A call begins, or ends, whose end nobody waits for.
     pub fn expect(&self, begins: bool) {
-        if begins {
-            self.expected.fetch_add(1, Ordering::SeqCst);
-        } else {
-            self.expected.fetch_sub(1, Ordering::SeqCst);
-        }
+        self.interest.expect(begins);
     }
 
     /// Has the I/O thread drive at once unless somebody does.

@@ -14,6 +14,7 @@ mod cork;
 mod crew;
 mod crowd;
 mod driver;
+mod interest;
 mod lifecycle;
 mod loss;
 mod memory;
@@ -36,7 +37,8 @@ mod unfinished;
 
 pub use cork::{hold_back, holding_back};
 pub use crew::{Crew, Worker};
-pub use driver::{Driver, Listening};
+pub use driver::Driver;
+pub use interest::Listening;
 pub use runtime::Runtime;
 pub use socket::Socket;
 pub use stream::{Stream, Transport};
