@@ -255,6 +255,7 @@ def test_such_a_set_failed_takes_no_other_call_with_it(make_loop, pair, answers,
         _, pending = await asyncio.wait([*calls, broken], timeout=5)
         assert [call.result().value for call in calls if call.done()] == list(range(10))
         assert not pending
+        assert isinstance(broken.exception(), callmethod.RpcError)
 
     loop = make_loop()
     try:
