@@ -30,7 +30,10 @@ class Player(ClientService):
 
 def main():
     """Join, then listen."""
-    target, name = sys.argv[1:]
+    try:
+        target, name = sys.argv[1:]
+    except ValueError:
+        sys.exit(__doc__)
     player = Player()
     # service=: this end serves, too, over the connection that it has opened.
     with callmethod.Channel(target, protocol=callmethod.Indexed(), service=player) as channel:

@@ -45,7 +45,11 @@ class Readers:
         self._back: asyncio.TimerHandle | None = None
         loop.add_reader(bell, self._hear)
         if poller is not None:
-            loop.add_reader(poller, self._watch)
+            try:
+                loop.add_reader(poller, self._watch)
+            except BaseException:
+                loop.remove_reader(bell)
+                raise
         self._fds = (bell,) if poller is None else (bell, poller)
         self._close = weakref.finalize(loop, _close_all, self._fds)
         self._close.atexit = False
